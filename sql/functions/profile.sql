@@ -1,0 +1,31 @@
+-- Profiles: an embedding model at a revision, with partitions of its own.
+--
+-- Chunks of a profile lie in partitions of their own, so that another model's can be built beside
+-- them, and the old ones dropped at once. A partition's HNSW index is an expression index because
+-- the parent's column has no fixed dimension.
+
+create or replace function create_profile(
+  p_model text, p_revision text, p_dimension integer, p_recipe text, p_active boolean
+) returns smallint
+language plpgsql
+as $$
+declare
+  made smallint;
+begin
+  insert into profile (model, revision, dimension, recipe, active)
+  values (p_model, p_revision, p_dimension, p_recipe, p_active)
+  returning id into made;
+  execute format('create table chunk_%s partition of chunk for values in (%s)', made, made);
+  execute format('alter table chunk_%s add primary key (id)', made);
+  execute format('create unique index on chunk_%s (memory_id, piece)', made);
+  execute format('create index on chunk_%s (session_id, created_at, memory_id, piece)', made);
+  execute format('create index on chunk_%s (tenant_id, user_id, session_id)', made);
+  execute format('create index on chunk_%s (tenant_id, created_at)', made);
+  execute format('create index on chunk_%s using gin (words) with (fastupdate = off)', made);
+  execute format('create table embedding_%s partition of embedding for values in (%s)', made, made);
+  execute format('alter table embedding_%s add primary key (chunk_id)', made);
+  execute format('alter table embedding_%s alter column meaning set storage plain', made);
+  execute format('create index embedding_%s_hnsw on embedding_%s
+                  using hnsw ((meaning::halfvec(%s)) halfvec_cosine_ops)', made, made, p_dimension);
+  return made;
+end $$;

@@ -1,0 +1,104 @@
+-- Words: from the tokens that Python cut to the lexemes that Postgres indexes, and their counts.
+--
+-- Python decides what a token is (identifiers whole and in parts, bigrams of Chinese, Japanese
+-- and Korean); Postgres's Snowball dictionaries stem it and drop stop words. A lexeme carries its
+-- tenant's id, so that a posting list and a count belong to one tenant.
+
+create or replace function dictionary(language text) returns regdictionary
+language sql immutable parallel safe
+as $$ select case language when 'simple' then 'pg_catalog.simple'
+             else 'pg_catalog.' || language || '_stem' end::regdictionary $$;
+
+create or replace function lexeme_of(tenant_id integer, lexeme text) returns text
+language sql immutable parallel safe
+as $$ select tenant_id || ':' || lexeme $$;
+
+-- Quote a lexeme for the text form of tsvector and tsquery.
+create or replace function quoted(lexeme text) returns text
+language sql immutable parallel safe
+as $$ select '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''' $$;
+
+-- The distinct lexemes of a question's tokens, in order of first appearance.
+create or replace function lexemes(tenant_id integer, language text, tokens text[]) returns text[]
+language sql stable parallel safe
+as $$
+  select coalesce(array_agg(lexeme order by place), '{}')
+  from (
+    select lexeme_of($1, l.lexeme) as lexeme, min(t.place) as place
+    from unnest(tokens) with ordinality as t(token, place)
+    cross join lateral unnest(ts_lexize(dictionary(language), t.token)) as l(lexeme)
+    group by 1
+  ) as distinct_lexemes
+$$;
+
+-- The tsvector of a chunk's tokens at their places, and how many words of it count for length.
+create or replace function index_words(
+  tenant_id integer, language text, tokens text[], places integer[],
+  out words tsvector, out length integer
+)
+language sql stable parallel safe
+as $$
+  select coalesce(string_agg(quoted(lexeme_of($1, l.lexeme)) || ':' || least(t.place, 16383), ' '), '')::tsvector,
+         count(distinct t.place)::integer
+  from unnest(tokens, places) as t(token, place)
+  cross join lateral unnest(ts_lexize(dictionary(language), t.token)) as l(lexeme)
+$$;
+
+-- Chunks come and go in one place: whatever statement did it, the counts (and, on deletion, the
+-- vectors) follow in the same transaction, and no writer can forget them.
+create or replace function count_words() returns trigger
+language plpgsql
+as $$
+declare
+  sign integer := case tg_op when 'INSERT' then 1 else -1 end;
+begin
+  insert into word_count (profile_id, tenant_id, word, chunks)
+  select c.profile_id, c.tenant_id, w.lexeme, sign * count(*)
+  from changed as c cross join lateral unnest(c.words) as w
+  group by 1, 2, 3;
+  insert into corpus_count (profile_id, tenant_id, chunks, length)
+  select c.profile_id, c.tenant_id, sign * count(*), sign * sum(c.length)
+  from changed as c
+  group by 1, 2;
+  if tg_op = 'DELETE' then
+    delete from embedding as e using changed as c
+    where e.profile_id = c.profile_id and e.chunk_id = c.id;
+  end if;
+  return null;
+end $$;
+
+create or replace trigger count_inserted after insert on chunk
+  referencing new table as changed for each statement execute function count_words();
+create or replace trigger count_deleted after delete on chunk
+  referencing old table as changed for each statement execute function count_words();
+
+-- Fold the ledgers: many small rows of a word become one. Returns the rows that vanished.
+-- Security definer: it serves all tenants; it changes no sum. One at a time, by advisory lock.
+create or replace function compact_counts() returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  before bigint := 0;
+  after bigint := 0;
+  n bigint;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('recall.compact_counts')) then
+    return 0;
+  end if;
+  with folded as (
+    delete from word_count as w
+    where (w.profile_id, w.word) in (
+      select profile_id, word from word_count group by 1, 2 having count(*) > 1)
+    returning w.*
+  )
+  insert into word_count
+  select profile_id, tenant_id, word, sum(chunks) from folded group by 1, 2, 3
+  having sum(chunks) <> 0;
+  get diagnostics after = row_count;
+  with folded as (delete from corpus_count returning *)
+  insert into corpus_count
+  select profile_id, tenant_id, sum(chunks), sum(length) from folded group by 1, 2;
+  get diagnostics n = row_count;
+  return after + n;
+end $$;
