@@ -21,46 +21,43 @@ LIVE, BACKFILL = 0, 1
 
 
 async def save_messages(
-    database: Database,
-    tenant: int,
-    messages: Sequence[Message],
-    *,
-    lane: int = LIVE,
-    source: int | None = None,
+    database: Database, tenant: int, messages: Sequence[Message]
 ) -> Stored:
     """Store `messages` and queue them for indexing, all or none, and return their ids."""
+    return await database.run(lambda c: store_messages(c, messages, LIVE), tenant)
+
+
+async def save_notes(database: Database, tenant: int, notes: Sequence[Note]) -> Stored:
+    """Store `notes` and queue them for indexing, all or none, and return their ids."""
+    return await database.run(lambda c: store_notes(c, notes, LIVE), tenant)
+
+
+async def store_messages(
+    connection: Connection, messages: Sequence[Message], lane: int, source: int | None = None
+) -> Stored:
+    """Store `messages` inside the caller's unit of work."""
     values = {
         "sessions": [m.session_id for m in messages],
         "titles": [m.session_title for m in messages],
         "roles": [m.role for m in messages],
         "authors": [m.author for m in messages],
-        **_columns(messages),
-        "lane": lane,
-        "source": source,
     }
-    return await _save(database, tenant, query("save_messages"), values)
+    lane_and_source = {"lane": lane, "source": source}
+    return await _store(
+        connection, query("save_messages"), values | _columns(messages) | lane_and_source
+    )
 
 
-async def save_notes(
-    database: Database,
-    tenant: int,
-    notes: Sequence[Note],
-    *,
-    lane: int = LIVE,
-    source: int | None = None,
+async def store_notes(
+    connection: Connection, notes: Sequence[Note], lane: int, source: int | None = None
 ) -> Stored:
-    """Store `notes` and queue them for indexing, all or none, and return their ids."""
-    values = {
-        "titles": [n.title for n in notes],
-        "categories": [n.category for n in notes],
-        **_columns(notes),
-        "lane": lane,
-        "source": source,
-    }
-    return await _save(database, tenant, query("save_notes"), values)
+    """Store `notes` inside the caller's unit of work."""
+    values = {"titles": [n.title for n in notes], "categories": [n.category for n in notes]}
+    lane_and_source = {"lane": lane, "source": source}
+    return await _store(connection, query("save_notes"), values | _columns(notes) | lane_and_source)
 
 
-def _columns(memories: Sequence[Message] | Sequence[Note]) -> dict[str, list[Any]]:
+def _columns(memories: Sequence[Message] | Sequence[Note]) -> dict[str, Any]:
     return {
         "contents": [m.content for m in memories],
         "keys": [m.key for m in memories],
@@ -70,21 +67,18 @@ def _columns(memories: Sequence[Message] | Sequence[Note]) -> dict[str, list[Any
     }
 
 
-async def _save(
-    database: Database, tenant: int, statement: LiteralString, values: dict[str, Any]
+async def _store(
+    connection: Connection, statement: LiteralString, values: dict[str, Any]
 ) -> Stored:
-    async def work(connection: Connection) -> Stored:
-        rows = await (await connection.execute(statement, values)).fetchall()
-        ids = [row[1] for row in rows]
-        if None in ids:
-            missing = [k for k, id in zip(values["keys"], ids, strict=True) if id is None]
-            cursor = await connection.execute(query("ids_by_key"), [missing])
-            known = dict(await cursor.fetchall())
-            ids = [known[k] if i is None else i for k, i in zip(values["keys"], ids, strict=True)]
-        accepted = sum(row[2] for row in rows)
-        return Stored(tuple(ids), accepted, len(ids) - accepted)
-
-    return await database.run(work, tenant)
+    rows = await (await connection.execute(statement, values)).fetchall()
+    ids = [row[1] for row in rows]
+    if None in ids:
+        missing = [key for key, id in zip(values["keys"], ids, strict=True) if id is None]
+        cursor = await connection.execute(query("ids_by_key"), [missing])
+        known = dict(await cursor.fetchall())
+        ids = [known[k] if id is None else id for k, id in zip(values["keys"], ids, strict=True)]
+    accepted = sum(row[2] for row in rows)
+    return Stored(tuple(ids), accepted, len(ids) - accepted)
 
 
 async def replace_note(database: Database, tenant: int, id: int, note: Note) -> None:

@@ -83,7 +83,8 @@ def _prepare(connection: Connection) -> None:
             f"pgvector {version} is too old; recall needs 0.8.0: "
             "run `alter extension vector update`."
         )
-    path = sql.SQL("set local search_path = recall, {}").format(sql.Identifier(schema))
+    # pg_temp last: nobody's temporary table may stand in for one of ours in a definer function.
+    path = sql.SQL("set local search_path = recall, {}, pg_temp").format(sql.Identifier(schema))
     connection.execute(path)
 
 
@@ -118,6 +119,7 @@ def _compare(connection: Connection) -> list[Migration]:
 
 def _define_functions(connection: Connection) -> None:
     kept = dict(connection.execute(query("defined_functions")).fetchall())
+    connection.execute(query("any_order"))
     for file in _files("functions"):
         text = file.read_text(encoding="utf-8")
         if kept.get(file.stem) != (checksum := _checksum(text)):

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 LONGEST_CONTENT = 200_000
 LONGEST_ID = 255
@@ -70,6 +77,39 @@ class Value(BaseModel):
     """A frozen value that refuses fields it does not know: a typing error is never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+
+
+def sentence(error: ValidationError, root: str = "") -> tuple[str, str]:
+    """Return the first thing wrong as (field, sentence); `root` is where the value stood.
+
+    The field reads like the JSON: "messages[3].content".
+    """
+    first = error.errors(include_url=False)[0]
+    return explain(first["loc"], first, root)
+
+
+def explain(loc: Sequence[int | str], wrong: Mapping[str, Any], root: str = "") -> tuple[str, str]:
+    """Return (field, sentence) for one of pydantic's error records."""
+    field = root
+    for part in loc:
+        field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else part
+    kind, limits = wrong["type"], wrong.get("ctx", {})
+    said = {
+        "missing": "is missing",
+        "extra_forbidden": "is not a field that recall knows",
+        "string_too_short": f"must have at least {limits.get('min_length')} character",
+        "string_too_long": f"must have at most {limits.get('max_length'):,} characters"
+        if "max_length" in limits
+        else "",
+        "too_short": f"must have at least {limits.get('min_length')} element",
+        "too_long": f"must have at most {limits.get('max_length')} elements",
+        "greater_than_equal": f"must be at least {limits.get('ge')}",
+        "less_than_equal": f"must be at most {limits.get('le')}",
+        "literal_error": f"must be {limits.get('expected')}",
+        "string_pattern_mismatch": "must not be blank",
+        "value_error": str(limits.get("error", "")),
+    }.get(kind) or wrong["msg"][:1].lower() + wrong["msg"][1:]
+    return field, f"{field or 'The value'} {said if ' ' in said else f'is wrong: {said}'}."
 
 
 class Message(Value):
@@ -221,17 +261,27 @@ class Job:
     user_id: str | None
     session_id: int | None
     created_at: datetime
-    previous: str | None = None
-    previous_author: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A lower-case token at its place; parts of one word share or follow the place of the whole."""
+
+    text: str
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a memory, ready for the index; `starts` and `ends` are character offsets."""
+    """A piece of a memory, ready for the index; `starts` and `ends` are character offsets.
+
+    `head` are the tokens of what stands over the text: speaker and date, or title.
+    `embedded` is what the model reads.
+    """
 
     piece: int
     starts: int
     ends: int
-    tokens: list[str]
-    places: list[int]
-    embedded: str = field(repr=False)
+    tokens: list[Token]
+    head: list[str]
+    embedded: str

@@ -18,8 +18,8 @@ begin
   execute format('create table chunk_%s partition of chunk for values in (%s)', made, made);
   execute format('alter table chunk_%s add primary key (id)', made);
   execute format('create unique index on chunk_%s (memory_id, piece)', made);
-  execute format('create index on chunk_%s (session_id, created_at, memory_id, piece)', made);
-  execute format('create index on chunk_%s (tenant_id, user_id, session_id)', made);
+  execute format('create index on chunk_%s (thread, created_at, memory_id, piece)', made);
+  execute format('create index on chunk_%s (tenant_id, user_id, created_at)', made);
   execute format('create index on chunk_%s (tenant_id, created_at)', made);
   execute format('create index on chunk_%s using gin (words) with (fastupdate = off)', made);
   execute format('create table embedding_%s partition of embedding for values in (%s)', made, made);

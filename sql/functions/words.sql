@@ -31,18 +31,27 @@ as $$
   ) as distinct_lexemes
 $$;
 
--- The tsvector of a chunk's tokens at their places, and how many words of it count for length.
+-- The tsvector of tokens at their places (default: one behind the other), and how many places
+-- hold a word that counts.
 create or replace function index_words(
-  tenant_id integer, language text, tokens text[], places integer[],
+  tenant_id integer, language text, tokens text[], places integer[] default null,
   out words tsvector, out length integer
 )
 language sql stable parallel safe
 as $$
-  select coalesce(string_agg(quoted(lexeme_of($1, l.lexeme)) || ':' || least(t.place, 16383), ' '), '')::tsvector,
-         count(distinct t.place)::integer
-  from unnest(tokens, places) as t(token, place)
+  select coalesce(string_agg(quoted(lexeme_of($1, l.lexeme)) || ':'
+                             || least(coalesce(t.place, t.number), 16383), ' '), '')::tsvector,
+         count(distinct coalesce(t.place, t.number))::integer
+  from rows from (unnest(tokens), unnest(places)) with ordinality as t(token, place, number)
   cross join lateral unnest(ts_lexize(dictionary(language), t.token)) as l(lexeme)
 $$;
+
+-- A chunk's words: its text labelled D, what stands over it (speaker, date, title) labelled A, so
+-- that ts_rank can weigh either alone. The text comes first: of a lexeme's positions ts_rank
+-- favours the first of the highest weight.
+create or replace function labelled(body tsvector, head tsvector) returns tsvector
+language sql immutable parallel safe
+as $$ select setweight(body, 'D') || setweight(head, 'A') $$;
 
 -- Chunks come and go in one place: whatever statement did it, the counts (and, on deletion, the
 -- vectors) follow in the same transaction, and no writer can forget them.

@@ -118,6 +118,7 @@ create table job (
   error text
 );
 create index job_due on job (lane, memory_id) include (due_at) where parked_at is null;
+create index job_exhausted on job (due_at) where parked_at is null and attempts >= 5;
 create index job_by_tenant on job (tenant_id) where parked_at is null;
 create sequence job_token;
 
@@ -144,7 +145,7 @@ create table chunk (
   memory_id bigint not null references memory on delete cascade,
   piece integer not null,
   kind text not null,
-  session_id bigint,
+  thread bigint not null,  -- its session; a note is a thread of its own: minus its memory's id
   role text,
   author text,
   user_id text,
@@ -152,6 +153,7 @@ create table chunk (
   starts integer not null,  -- characters of memory.content: [starts, ends)
   ends integer not null,
   length integer not null,  -- words that count, for BM25
+  digest bigint not null,  -- of the memory's whole content: identical texts fold into one hit
   words tsvector not null
 ) partition by list (profile_id);
 create sequence chunk_id;

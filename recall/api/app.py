@@ -1,0 +1,58 @@
+"""The application: what runs while it runs, and its routes put together."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from recall import __version__, keys
+from recall.api import errors, operations, reading, writing
+from recall.api.caller import Gate
+from recall.api.limits import BodyLimit
+from recall.sample import load_sample
+from recall.service import DEFAULT_TENANT, open_service, running_worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from recall.settings import Settings
+
+log = logging.getLogger("recall.api")
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the service as an ASGI application; its lifespan opens and closes everything."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_service(settings) as service:
+            default = await keys.tenant_id(service.database, DEFAULT_TENANT)
+            gate = Gate(service.database, default)
+            await gate.check_bind(settings.host)
+            if settings.embedded and settings.sample:
+                loaded = await load_sample(service.database, default)
+                if loaded:
+                    log.info("Loaded the sample history: %d memories to ask about", loaded)
+            app.state.service, app.state.gate = service, gate
+            if settings.worker:
+                async with running_worker(service.worker):
+                    yield
+            else:
+                yield
+
+    app = FastAPI(
+        title="recall",
+        version=__version__,
+        description="Find any message or note of an agent again, by meaning and by words.",
+        lifespan=lifespan,
+        # A tool that reads the schema names operations after the functions.
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.add_middleware(BodyLimit)
+    errors.register(app)
+    for routes in (reading.routes, writing.routes, operations.routes):
+        app.include_router(routes)
+    return app

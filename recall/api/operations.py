@@ -1,0 +1,30 @@
+"""Routes for those who run the service: how it stands, whether it lives."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from recall.api.answers import Json
+from recall.api.caller import Running, Tenant
+from recall.status import ready, status
+
+routes = APIRouter()
+
+
+@routes.get("/status")
+async def get_status(tenant: Tenant, running: Running) -> Json:
+    """Return how much is remembered and how much of it waits."""
+    return Json(await status(running.database, tenant, running.profile))
+
+
+@routes.get("/health")
+async def get_health() -> Json:
+    """Say that the process lives. Asks nothing of the database, so Neon may sleep."""
+    return Json({"status": "ok"})
+
+
+@routes.get("/ready")
+async def get_ready(running: Running) -> Json:
+    """Say whether a question would be answered now."""
+    await ready(running.database)
+    return Json({"status": "ready"})

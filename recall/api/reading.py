@@ -1,0 +1,91 @@
+"""Routes that read: recall, and sessions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import ValidationError
+
+from recall import history
+from recall.api.answers import Json
+from recall.api.caller import Running, Tenant
+from recall.errors import Invalid
+from recall.models import Question, sentence
+
+routes = APIRouter()
+
+Limit = Annotated[int, Query(ge=1, le=200)]
+#: Fields of a question that a URL may repeat.
+MANY = {"kinds", "session_ids", "exclude_session_ids", "roles", "authors"}
+
+
+@routes.post("/recall")
+async def recall(question: Question, tenant: Tenant, running: Running) -> Json:
+    """Find the memories that a question is about, best first."""
+    return Json(_answer(await running.searcher.recall(tenant, question), question))
+
+
+@routes.get("/recall")
+async def recall_by_url(request: Request, tenant: Tenant, running: Running) -> Json:
+    """Do the same for `?q=…`; a list is given by repeating its field."""
+    given: dict[str, Any] = {}
+    for name in request.query_params:
+        values = request.query_params.getlist(name)
+        given["query" if name == "q" else name] = values if name in MANY else values[-1]
+    try:
+        question = Question.model_validate_strings(given)
+    except ValidationError as error:
+        field, message = sentence(error)
+        raise Invalid(message, field) from error
+    return Json(_answer(await running.searcher.recall(tenant, question), question))
+
+
+@routes.get("/sessions")
+async def get_sessions(
+    tenant: Tenant, running: Running, cursor: str | None = None, limit: Limit = 50
+) -> Json:
+    """List sessions, those with the newest message first."""
+    page = await history.sessions(running.database, tenant, cursor, limit)
+    rows = [{"session_id": row.pop("key"), **_without_id(row)} for row in page.rows]
+    return Json({"sessions": rows, "previous": page.previous, "next": page.next})
+
+
+@routes.get("/sessions/{session_id:path}/messages")
+async def get_messages(
+    session_id: str,
+    tenant: Tenant,
+    running: Running,
+    cursor: str | None = None,
+    limit: Limit = 50,
+) -> Json:
+    """List a session's messages, oldest first."""
+    page = await history.messages(running.database, tenant, session_id, cursor, limit)
+    return Json({"messages": page.rows, "previous": page.previous, "next": page.next})
+
+
+def _without_id(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "id"}
+
+
+def _answer(answer: Any, question: Question) -> Any:
+    """Leave out what was not asked for: `neighbors` and `explain` of every hit."""
+    from dataclasses import asdict
+
+    unasked = {
+        name
+        for name, asked in (("neighbors", question.neighbors), ("explain", question.explain))
+        if not asked
+    }
+    if not unasked:
+        return answer
+    results = [
+        {name: value for name, value in asdict(hit).items() if name not in unasked}
+        for hit in answer.results
+    ]
+    return {
+        "results": results,
+        "took_ms": answer.took_ms,
+        "profile": answer.profile,
+        "pending": answer.pending,
+    }

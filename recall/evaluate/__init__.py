@@ -1,0 +1,1 @@
+"""Measuring what recall finds, on anybody's evaluation set, through the path that answers."""

@@ -1,0 +1,78 @@
+"""Evaluation sets: conversations with questions whose evidence is known.
+
+One JSON object a line: a message or a note with the `conversation` it belongs to, or
+`{"type": "question", conversation, query, evidence: [keys], category}`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from recall.errors import SourceUnreadable
+from recall.models import Message, Note, sentence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with the keys of the memories that answer it."""
+
+    conversation: str
+    query: str
+    evidence: frozenset[str]
+    category: str
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Memories by conversation, and the questions asked within them."""
+
+    messages: dict[str, list[Message]]
+    notes: dict[str, list[Note]]
+    questions: list[Asked]
+
+    @property
+    def conversations(self) -> list[str]:
+        """Every conversation's name, in order of first appearance."""
+        return list(dict.fromkeys([*self.messages, *self.notes]))
+
+
+def read_set(path: Path) -> EvaluationSet:
+    """Return the evaluation set in `path`; SourceUnreadable names the first bad line."""
+    found = EvaluationSet({}, {}, [])
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    _add(found, line, f"{path}, line {number}")
+    except OSError as error:
+        raise SourceUnreadable(f"{path} cannot be read: {error.strerror}.") from error
+    if not found.questions:
+        raise SourceUnreadable(f"{path} has no questions; see `recall eval --help` for the form.")
+    return found
+
+
+def _add(found: EvaluationSet, line: str, where: str) -> None:
+    try:
+        value = json.loads(line)
+        kind, conversation = value.pop("type"), value.pop("conversation")
+        if kind == "question":
+            evidence = frozenset(value["evidence"])
+            category = str(value.get("category") or "")
+            found.questions.append(Asked(conversation, value["query"], evidence, category))
+        elif kind == "message":
+            found.messages.setdefault(conversation, []).append(Message(**value))
+        elif kind == "note":
+            found.notes.setdefault(conversation, []).append(Note(**value))
+        else:
+            raise SourceUnreadable(f"{where}: there is no type {kind!r}.")
+    except ValidationError as error:
+        raise SourceUnreadable(f"{where}: {sentence(error)[1]}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceUnreadable(f"{where} is not of the form: {error!r}.") from error

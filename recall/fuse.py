@@ -1,0 +1,168 @@
+"""From evidence to an order: two scores added, each with its turn's neighbours as context.
+
+    words   = Σ_t idf_t · tf_t / (tf_t + K)  ÷  Σ_t idf_t           over the question's words t
+    meaning = Σ_j mass_j · w_j · cos_j  ÷  Σ_j mass_j · w_j         over the turn and its neighbours j
+    score   = (words + MEANING · meaning) / (1 + MEANING)
+
+`words` is BM25 (Robertson and Zaragoza 2009, eq. 3.15) divided by the most that the question could
+reach: the share of its information that the turn and its surroundings hold. That share says by
+itself how much words know of a question, so the two add without being scaled to a best candidate,
+and no score depends on how many hits were asked for.
+
+Context. A neighbour's words and cosine count by w = exp(-distance / TAU), the distance between the
+middles of two turns being counted in words: among short turns a question's words are found next
+door, beside a long message nothing is added. What follows a turn counts less than what led to it.
+
+`tf` is ts_rank of one lexeme, a saturating frequency (0.608, 0.760, 0.827 for one to three
+occurrences). Constants were chosen on three development sets together; `recall eval` and
+`notebooks/quality.ipynb` measure them again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from recall.models import Mode
+
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+#: Weight of meaning against words, for the spread of MiniLM's cosines (σ ≈ 0.11).
+MEANING = 0.7
+#: Saturation and length normalisation of BM25, on ts_rank's scale.
+K1, B = 0.7, 0.75
+#: Words over which a neighbour's weight falls by e, and the weight of what follows.
+TAU, AFTER = 30.0, 0.7
+#: Share of the neighbours in meaning; a chunk's cosine weighs as its words up to a cap, and a floor.
+SMOOTHING, MASS_CAP, MASS_FLOOR = 0.6, 30.0, 5.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a question found: one row a chunk, candidates and their neighbours.
+
+    Arrays are [rows], `body` and `head` [rows, words]. A `joined` row's predecessor in its thread
+    is a row too. A row out of scope is context only. `times` are microseconds.
+    """
+
+    words: list[str]
+    word_chunks: np.ndarray
+    absent: int
+    corpus_chunks: int
+    corpus_length: int
+    exact: bool
+    chunk_ids: np.ndarray
+    memory_ids: np.ndarray
+    pieces: np.ndarray
+    threads: np.ndarray
+    times: np.ndarray
+    lengths: np.ndarray
+    digests: np.ndarray
+    joined: np.ndarray
+    in_scope: np.ndarray
+    similarities: np.ndarray
+    body: np.ndarray
+    head: np.ndarray
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A memory with its score and the parts that add up to it; `row` is its best chunk's."""
+
+    memory_id: int
+    row: int
+    score: float
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Each row's scores, [rows], and what each word adds to `words`, [rows, words]."""
+
+    words: Floats
+    meaning: Floats
+    by_word: Floats
+
+
+def idf(chunks: np.ndarray | int, corpus: int) -> Floats:
+    """Return BM25's inverse document frequency, ln(1 + (N - n + ½) / (n + ½)), never below 0."""
+    return np.log1p(np.maximum(corpus - np.asarray(chunks) + 0.5, 0.0) / (np.asarray(chunks) + 0.5))
+
+
+def context(evidence: Evidence, around: int) -> list[tuple[np.ndarray, np.ndarray, Floats]]:
+    """Return, per step to either side, (rows, their neighbours, the neighbours' weights w)."""
+    order = np.lexsort((evidence.pieces, evidence.memory_ids, evidence.times, evidence.threads))
+    lengths = evidence.lengths[order].astype(float)
+    # Rows of one unbroken run of turns share a number; places count words along all runs.
+    runs = np.cumsum(~evidence.joined[order])
+    middles = np.cumsum(lengths) - lengths / 2
+    found = []
+    for step in range(1, around + 1):
+        first = np.flatnonzero(runs[step:] == runs[:-step])
+        earlier, later = order[first], order[first + step]
+        weight = np.exp((middles[first] - middles[first + step]) / TAU)
+        found.append((later, earlier, weight))
+        found.append((earlier, later, AFTER * weight))
+    return found
+
+
+def score_rows(evidence: Evidence, around: int) -> Scores:
+    """Return every row's words and meaning scores."""
+    if not len(evidence.chunk_ids):
+        return Scores(np.zeros(0), np.zeros(0), np.zeros((0, len(evidence.words))))
+    neighbours = context(evidence, around)
+    lengths = evidence.lengths.astype(float)
+    mass = np.minimum(lengths, MASS_CAP) + MASS_FLOOR
+    tf = (evidence.body + evidence.head).astype(float).reshape(len(lengths), -1)
+    body = evidence.body.astype(float).reshape(len(lengths), -1)
+    window, top, bottom = lengths.copy(), mass * evidence.similarities, mass.copy()
+    for rows, others, weight in neighbours:  # each row at most once in each `rows`
+        tf[rows] += weight[:, None] * body[others]
+        window[rows] += weight * lengths[others]
+        share = SMOOTHING * weight * mass[others]
+        top[rows] += share * evidence.similarities[others]
+        bottom[rows] += share
+    saturation = K1 * (1 - B + B * window / max(float(window.mean()), 1e-9))
+    by_word = np.zeros_like(tf)
+    if evidence.words:
+        worth = idf(evidence.word_chunks, evidence.corpus_chunks)
+        whole = worth.sum() + evidence.absent * idf(0, evidence.corpus_chunks)
+        by_word = worth / whole * tf / (tf + saturation[:, None])
+    return Scores(by_word.sum(axis=1), top / bottom, by_word)
+
+
+def fuse(evidence: Evidence, mode: Mode, around: int) -> list[Ranked]:
+    """Return the memories in scope, best first; ties go to the newer, then to the higher id.
+
+    A memory scores by its best chunk. In keyword mode it must hold a word of the question itself.
+    """
+    scores = score_rows(evidence, around)
+    words, meaning = {
+        "hybrid": (scores.words / (1 + MEANING), scores.meaning * MEANING / (1 + MEANING)),
+        "semantic": (np.zeros_like(scores.words), scores.meaning),
+        "keyword": (scores.words, np.zeros_like(scores.meaning)),
+    }[mode]
+    total = words + meaning
+    if not len(total):
+        return []
+    keep = evidence.in_scope
+    if mode == "keyword":
+        keep = keep & (evidence.body + evidence.head > 0).any(axis=-1)
+    rows = np.flatnonzero(keep)
+    order = rows[
+        np.lexsort((-evidence.memory_ids[rows], -evidence.times[rows], -total[rows]))
+    ]
+    _, best = np.unique(evidence.memory_ids[order], return_index=True)
+    return [
+        Ranked(
+            int(evidence.memory_ids[row]),
+            int(row),
+            float(total[row]),
+            {"words": float(words[row]), "meaning": float(meaning[row])},
+        )
+        for row in order[np.sort(best)]
+    ]

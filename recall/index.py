@@ -1,0 +1,72 @@
+"""What of a memory goes into the index: the recipe that a profile records.
+
+The model reads "Author: text", and a note under its title. Words are the memory's own, with its
+speaker and its date spelled out ("8 May 2023 Monday"), or its title, labelled apart. What stands
+around a turn is added when a question is asked (`recall/fuse.py`): the index holds every word
+once, a later turn rewrites nothing, and erasing a turn leaves nothing of it with its neighbours.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from recall.models import Chunk
+from recall.text import Span, split
+from recall.words import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recall.embedding import Embedder
+    from recall.models import Job
+
+#: Named in the profile: chunks of another recipe are another profile's.
+RECIPE = "1"
+#: Tokens of the model that the heading (speaker or title) may take from a chunk's room, and
+#: characters that are sure to fit in them.
+HEADING = 48
+LONGEST_HEADING = 120
+LONGEST_CHUNK = 200
+OVERLAP = 24
+
+# Not strftime: the index must not depend on a process's locale.
+_MONTHS = (
+    "January February March April May June July August September October November December"
+).split()
+_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+
+
+def chunk_jobs(jobs: Sequence[Job], embedder: Embedder) -> dict[int, list[Chunk]]:
+    """Return each job's chunks by memory id; every character of its content is in one."""
+    limit = max(min(LONGEST_CHUNK, embedder.max_tokens - HEADING), 16)
+    overlap = min(OVERLAP, limit // 4)
+    offsets = embedder.token_offsets([job.content for job in jobs])
+    return {
+        job.memory_id: [
+            _chunk(job, piece, span)
+            for piece, span in enumerate(split(job.content, of_job, limit, overlap))
+        ]
+        for job, of_job in zip(jobs, offsets, strict=True)
+    }
+
+
+def _chunk(job: Job, piece: int, span: Span) -> Chunk:
+    text = job.content[span.start : span.end]
+    head = [token.text for token in tokens(_head(job))]
+    return Chunk(piece, span.start, span.end, tokens(text), head, _heading(job) + text)
+
+
+def _head(job: Job) -> str:
+    """Return the words over a memory: who said it when, the date spelled out; or its title."""
+    if job.kind == "note":
+        return job.title or ""
+    at = job.created_at.astimezone(UTC)
+    return f"{job.author or ''} {at.day} {_MONTHS[at.month - 1]} {at.year} {_DAYS[at.weekday()]}"
+
+
+def _heading(job: Job) -> str:
+    """Return what the model reads before a piece of text."""
+    if job.kind == "note":
+        return f"{job.title[:LONGEST_HEADING]}\n" if job.title else ""
+    return f"{job.author[:LONGEST_HEADING]}: " if job.author else ""

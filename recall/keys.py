@@ -1,0 +1,86 @@
+"""Keys: who may ask as which tenant. A key is shown once and kept as a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recall.database import NO_TENANT
+from recall.errors import NotFound
+from recall.queries import query
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from recall.database import Connection, Database
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it is listed: everything but the key."""
+
+    id: int
+    tenant: str
+    name: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def digest(key: str) -> bytes:
+    """Return what is kept of a key. Keys are random, so a plain SHA-256 cannot be guessed back."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def create(database: Database, tenant: str, name: str) -> str:
+    """Make a key for `tenant`, which is made when it does not exist, and return the key."""
+    key = f"recall_{secrets.token_urlsafe(32)}"
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(query("ensure_tenant"), [tenant])
+        await connection.execute(query("create_key"), [name, digest(key), tenant])
+
+    await database.run(work, NO_TENANT)
+    return key
+
+
+async def listed(database: Database) -> list[Key]:
+    """Return every key, oldest first."""
+
+    async def work(connection: Connection) -> list[Key]:
+        return [Key(*row) for row in await (await connection.execute(query("keys"))).fetchall()]
+
+    return await database.run(work, NO_TENANT)
+
+
+async def revoke(database: Database, id: int) -> None:
+    """Make a key open nothing any more; NotFound when there is no such live key."""
+
+    async def work(connection: Connection) -> bool:
+        return await (await connection.execute(query("revoke_key"), [id])).fetchone() is not None
+
+    if not await database.run(work, NO_TENANT):
+        raise NotFound(f"There is no live key {id}.")
+
+
+async def tenant_of(database: Database, key: str) -> int | None:
+    """Return the tenant that `key` opens, or None."""
+
+    async def work(connection: Connection) -> int | None:
+        row = await (await connection.execute(query("tenant_of_key"), [digest(key)])).fetchone()
+        return row[0] if row else None
+
+    return await database.run(work, NO_TENANT)
+
+
+async def tenant_id(database: Database, name: str) -> int:
+    """Return the id of the tenant called `name`, which is made when it does not exist."""
+
+    async def work(connection: Connection) -> int:
+        await connection.execute(query("ensure_tenant"), [name])
+        row = await (await connection.execute(query("tenant_by_name"), [name])).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    return await database.run(work, NO_TENANT)

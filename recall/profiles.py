@@ -1,0 +1,52 @@
+"""Profiles: which model's vectors this database holds, and refusing to mix in another's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recall.errors import ModelMismatch
+from recall.models import Profile
+from recall.queries import query
+
+if TYPE_CHECKING:
+    from recall.database import Connection, Database
+    from recall.embedding import ModelIdentity
+
+
+async def active(database: Database) -> Profile | None:
+    """Return the active profile, or None before the first start with a model."""
+
+    async def work(connection: Connection) -> Profile | None:
+        row = await (await connection.execute(query("active_profile"))).fetchone()
+        return Profile(*row) if row else None
+
+    return await database.run(work, None)
+
+
+async def ensure(database: Database, identity: ModelIdentity, recipe: str) -> Profile:
+    """Return the active profile when it is this model's; make it when the database has none.
+
+    Raises ModelMismatch when other vectors are active: two models' vectors, even of one
+    dimension, cannot be compared.
+    """
+    found = await active(database)
+    if found is None:
+
+        async def work(connection: Connection) -> None:
+            await connection.execute(query("lock_profiles"))
+            values = [identity.name, identity.revision, identity.dimension, recipe]
+            await connection.execute(query("first_profile"), values)
+
+        await database.run(work, None)
+        found = await active(database)
+        assert found is not None
+    theirs = (found.model, found.revision, found.dimension, found.recipe)
+    if theirs != (identity.name, identity.revision, identity.dimension, recipe):
+        raise ModelMismatch(
+            f"This database holds vectors of {found.model} (revision {found.revision}, "
+            f"{found.dimension} dimensions, recipe {found.recipe}), and RECALL_MODEL opens "
+            f"{identity.name} (revision {identity.revision}, {identity.dimension} dimensions, "
+            f"recipe {recipe}). Set RECALL_MODEL={found.model}, or use a new database and "
+            "backfill it with the new model."
+        )
+    return found

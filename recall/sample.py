@@ -1,0 +1,37 @@
+"""The sample history that a first start on an empty embedded database has to be asked about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recall.memories import save_messages, save_notes
+from recall.models import Message, Note
+from recall.queries import query
+
+if TYPE_CHECKING:
+    from recall.database import Connection, Database
+
+FILE = Path(__file__).parent / "sample.jsonl"
+
+
+async def load_sample(database: Database, tenant: int) -> int:
+    """Store the sample history when the database has no memory at all; return its size or 0."""
+
+    async def empty(connection: Connection) -> bool:
+        row = await (await connection.execute(query("empty"))).fetchone()
+        return bool(row and row[0])
+
+    if not await database.run(empty, None):
+        return 0
+    messages, notes = [], []
+    for line in FILE.read_text(encoding="utf-8").splitlines():
+        value = json.loads(line)
+        if value.pop("type") == "message":
+            messages.append(Message(**value))
+        else:
+            notes.append(Note(**value))
+    stored = await save_messages(database, tenant, messages)
+    stored_notes = await save_notes(database, tenant, notes)
+    return stored.accepted + stored_notes.accepted

@@ -1,0 +1,104 @@
+"""Everything opened in the right order, and closed in the reverse: what a process runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recall import migrate, profiles
+from recall.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from recall.embedding import Embedder, QueryBatcher
+    from recall.models import Profile
+    from recall.search import Searcher
+    from recall.settings import Settings
+    from recall.worker import Worker
+
+log = logging.getLogger("recall.service")
+
+#: The tenant of everybody who needs no key; migration 0001 makes it.
+DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A database with its model: what answers questions and indexes memories."""
+
+    settings: Settings
+    database: Database
+    embedder: Embedder
+    batcher: QueryBatcher
+    profile: Profile
+    searcher: Searcher
+    worker: Worker
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database, the embedded one when no URL is set, its schema up to date."""
+    async with AsyncExitStack() as stack:
+        url, direct = settings.pooled_url, settings.direct_url
+        if settings.embedded:
+            from recall import embedded
+
+            use = await asyncio.to_thread(embedded.start, settings.home)
+            stack.callback(use.release)
+            url = direct = use.server.url()
+        for name in await asyncio.to_thread(migrate.migrate, direct):
+            log.info("Applied migration %s", name)
+        database = Database(url, settings)
+        await database.open()
+        stack.push_async_callback(database.close)
+        yield database
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """Open the database and the model, and check that they belong together."""
+    from recall.embedding import QueryBatcher, open_embedder
+    from recall.index import RECIPE
+    from recall.search import Searcher
+    from recall.worker import Worker
+
+    async with AsyncExitStack() as stack:
+        # The model loads while Postgres starts.
+        opening = asyncio.create_task(
+            asyncio.to_thread(
+                open_embedder, settings.model, settings.home, settings.engine, settings.threads
+            )
+        )
+        try:
+            database = await stack.enter_async_context(open_database(settings))
+        except BaseException:
+            await asyncio.wait([opening])
+            raise
+        embedder = await opening
+        profile = await profiles.ensure(database, embedder.identity, RECIPE)
+        batcher = QueryBatcher(embedder)
+        stack.push_async_callback(batcher.aclose)
+        yield Service(
+            settings,
+            database,
+            embedder,
+            batcher,
+            profile,
+            Searcher(database, profile, batcher.embed),
+            Worker(database, batcher, profile, settings),
+        )
+
+
+@asynccontextmanager
+async def running_worker(worker: Worker) -> AsyncIterator[None]:
+    """Run `worker` beside the block; it finishes the batch in hand when the block ends."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        await task

@@ -1,0 +1,162 @@
+"""Moltnet: rooms, threads and direct messages, from its SQLite, Postgres or JSON store.
+
+Keys are `moltnet:NETWORK/MESSAGE` of a message's origin: paired networks relay it with both, so
+that what two stores hold is one memory. Sessions have the addresses that Moltnet gives them,
+`molt://NETWORK/rooms/ROOM`: a room's id means nothing outside its network.
+
+Who may read a message is kept in its metadata: `access` is the room's visibility or "dm", and
+`members` are those of the room or the conversation as of the reading. Messages of removed rooms
+are skipped. Artifacts are rows derived from message parts; the message is found by their names
+and addresses. The table `agents` holds credentials and is never read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recall.models import Message
+from recall.sources import tables
+from recall.sources.chapters import Chapter, TableSource
+from recall.sources.clock import UNKNOWN, instant
+from recall.sources.content import compact, joined, listing, mapping, name, words
+from recall.sources.databases import is_url
+from recall.sources.rows import Skip, key_of, tell
+from recall.sources.tables import Select
+
+if TYPE_CHECKING:
+    from recall.sources import Source
+    from recall.sources.catalog import Catalog, Table
+    from recall.sources.rows import Item
+    from recall.sources.tables import Database
+
+NAME = "moltnet"
+JSON = ("target", "from", "parts", "mentions", "origin")
+PLAIN = ("id", "network_id", "target_kind", "room_id", "thread_id", "dm_id", "created_at")
+ROOM = ("id", "name", "visibility", "write_policy", "deleted_at")
+ROLES = {"human": "user", "agent": "assistant", "system": "system", "tool": "tool"}
+PLACES = {"thread": "threads", "dm": "dms"}
+
+#: What is known of rooms and conversations, by kind and id: columns, and `members`.
+Places = dict[tuple[str, str], dict[str, Any]]
+
+
+def fits(catalog: Catalog) -> str | None:
+    """Return what makes the tables Moltnet's, None when they are not."""
+    return "messages with from_json and parts_json" if _tables(catalog) else None
+
+
+def open_source(target: str, *, include_removed: bool = False) -> Source:
+    """Return the store at `target`: a database, or the JSON file of a server without one.
+
+    `include_removed` stores the messages of removed rooms as well.
+    """
+    if not is_url(target) and Path(target).suffix == ".json":
+        from recall.sources.moltnet_json import JsonStore
+
+        return JsonStore(Path(target), include_removed)
+
+    def chapters(catalog: Catalog, database: Database) -> list[Chapter]:
+        return [_chapter(catalog, database, t, include_removed) for t in _tables(catalog)]
+
+    return TableSource(NAME, target, chapters)
+
+
+def _tables(catalog: Catalog) -> list[Table]:
+    wanted = ("id", "target_kind", "from_json", "parts_json", "created_at")
+    return [table for table in catalog.named("messages") if table.has(*wanted)]
+
+
+def _chapter(catalog: Catalog, database: Database, messages: Table, removed: bool) -> Chapter:
+    places = _places(catalog, database, messages.schema)
+    # Older stores lack `origin_json`, newer ones have it at another place: columns by name.
+    columns = messages.present(*PLAIN, *(f"{field}_json" for field in JSON))
+    select = Select(messages, columns, ("created_at", "id"))
+
+    def parse(row: dict[str, Any]) -> list[list[Item]]:
+        opened = {field: row.pop(f"{field}_json", None) for field in JSON}
+        return [told({**row, **opened}, places, removed)]
+
+    return Chapter(messages.path, select, parse)
+
+
+def _places(catalog: Catalog, database: Database, schema: str) -> Places:
+    """Return every room and conversation; there are few beside the messages."""
+    places: Places = {}
+    rooms = catalog.find("rooms", schema)
+    if rooms and rooms.has("id"):
+        for record in tables.read(database, Select(rooms, rooms.present(*ROOM), ("id",)), None):
+            places["room", str(record.values["id"])] = {**record.values, "members": []}
+    for kind, table, place, member in (
+        ("room", "room_members", "room_id", "member_id"),
+        ("dm", "dm_participants", "dm_id", "participant_id"),
+    ):
+        found = catalog.find(table, schema)
+        if found and found.has(place, member):
+            select = Select(found, (place, member), (place, member))
+            for record in tables.read(database, select, None):
+                known = places.setdefault((kind, str(record.values[place])), {"members": []})
+                known["members"].append(words(record.values[member]))
+    return places
+
+
+def told(row: dict[str, Any], places: Places, removed: bool) -> list[Item]:
+    """Return one message, its fields named as in Moltnet's API, as a memory."""
+    origin, target, sender = (mapping(row.get(f)) for f in ("origin", "target", "from"))
+    network = name(row.get("network_id")) or "local"
+    key = key_of(
+        NAME,
+        name(origin.get("network_id")) or network,
+        name(origin.get("message_id")) or words(row.get("id")),
+    )
+    kind = name(target.get("kind")) or name(row.get("target_kind")) or "room"
+    ids = {f: name(target.get(f)) or name(row.get(f)) for f in ("room_id", "thread_id", "dm_id")}
+    room = places.get(("room", ids["room_id"] or ""), {})
+    dm = places.get(("dm", ids["dm_id"] or ""), {})
+    if room.get("deleted_at") and not removed:
+        return [Skip("removed room", key)]
+    place = PLACES.get(kind, "rooms")
+    place_id = ids[f"{kind}_id"] if f"{kind}_id" in ids else ids["room_id"]
+    members = (
+        (dm.get("members") or listing(target.get("participant_ids")))
+        if dm or kind == "dm"
+        else room.get("members")
+    )
+    parts = [part for part in listing(row.get("parts")) if isinstance(part, dict)]
+    time = instant(row.get("created_at"))
+    return tell(
+        Message,
+        key,
+        joined(*(_text(part) for part in parts)),
+        session_id=f"molt://{network}/{place}/{place_id or 'unknown'}",
+        session_title=name(room.get("name")),
+        role=ROLES.get(words(sender.get("type")).lower(), "user"),
+        author=name(sender.get("name")) or name(sender.get("id")),
+        created_at=time or UNKNOWN,
+        metadata={
+            "source": NAME,
+            "id": name(row.get("id")),
+            "network_id": network,
+            **ids,
+            "access": "dm" if kind == "dm" else name(room.get("visibility")),
+            "write_policy": name(room.get("write_policy")),
+            "members": members,
+            "room_removed": bool(room.get("deleted_at")) or None,
+            "from": name(sender.get("fqid")) or name(sender.get("id")),
+            "actor": name(sender.get("type")),
+            "mentions": listing(row.get("mentions")),
+            "artifacts": [_artifact(part) for part in parts if part.get("kind") != "text"],
+            "time_estimated": time is None or None,
+        },
+    )
+
+
+def _text(part: dict[str, Any]) -> str:
+    """Return a part's text, its data as JSON, and what its file is found by."""
+    file = " ".join(words(part.get(f)) for f in ("filename", "url", "media_type") if part.get(f))
+    return joined(words(part.get("text")), compact(part.get("data")), file)
+
+
+def _artifact(part: dict[str, Any]) -> dict[str, str]:
+    fields = ("kind", "filename", "url", "media_type")
+    return {field: words(part[field]) for field in fields if part.get(field)}

@@ -1,0 +1,95 @@
+"""Tables in a Postgres database, of any schema that may be read."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from recall.errors import SourceUnreadable
+from recall.sources.catalog import Catalog, Column, Table
+from recall.sources.tables import least
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from recall.sources.tables import Database
+
+#: Rows fetched at once from a page; a page ends early when they are heavy.
+FETCHED = 100
+
+COLUMNS = """
+select n.nspname, c.relname, a.attname, format_type(a.atttypid, null), not a.attnotnull
+from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n
+on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'v', 'm', 'f') and a.attnum > 0
+and not a.attisdropped and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+order by 1, 2, a.attnum"""
+
+
+@contextmanager
+def connection(url: str, origin: str) -> Iterator[Database]:
+    """Connect to `url`; `origin` names it where a person reads it."""
+    try:
+        with psycopg.connect(
+            url,
+            autocommit=True,
+            connect_timeout=15,
+            prepare_threshold=None,  # poolers hand the next statement to another server
+            application_name="recall",
+        ) as opened:
+            yield Postgres(opened)
+    except psycopg.Error as error:
+        message = " ".join(str(error).split()).rstrip(".")
+        raise SourceUnreadable(f"{origin} cannot be read: {message}.") from error
+
+
+class Postgres:
+    """An open connection."""
+
+    mark = "%s"
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._connection = connection
+
+    def quote(self, *names: str) -> str:
+        """Return names as one identifier."""
+        quoted = ".".join('"' + name.replace('"', '""') + '"' for name in names)
+        return quoted.replace("%", "%%")
+
+    def shown(self, column: Column, sql: str) -> str:
+        """Return the column as number or text: as text, no value is beyond what Python can hold.
+
+        Not an infinite time, and not the NUL in a JSON that `::jsonb` would refuse.
+        """
+        native = column.whole or column.type in {"real", "double precision", "text", "bytea"}
+        return sql if native else f"{sql}::text"
+
+    def sorting(self, column: Column, sql: str, last: bool) -> str:
+        """Return an order of `column` in which NULLs have their place."""
+        if not column.nullable or column.type.startswith("timestamp"):
+            return sql
+        if last:
+            return f"coalesce({sql}::text, t.ctid::text)"
+        known = column.number or column.type in {"text", "character varying"}
+        return f"coalesce({sql}, {least(column, None)})" if known else sql
+
+    @contextmanager
+    def run(self, sql: str, values: Sequence[Any]) -> Iterator[Iterator[tuple[Any, ...]]]:
+        """Run one statement in a transaction of its own and give its rows one by one."""
+        with self._connection.transaction(), self._connection.cursor(name="recall") as cursor:
+            self._connection.execute("set transaction read only")
+            self._connection.execute("set local timezone to 'UTC'")
+            cursor.itersize = FETCHED
+            # The statement is made of names that the catalog gave, quoted, and of placeholders.
+            cursor.execute(sql.encode(), values)
+            yield iter(cursor)
+
+    def catalog(self) -> Catalog:
+        """Return what tables there are."""
+        tables: dict[tuple[str, str], dict[str, Column]] = {}
+        with self.run(COLUMNS, ()) as rows:
+            for schema, table, column, kind, nullable in rows:
+                tables.setdefault((schema, table), {})[column] = Column(column, kind, nullable)
+        return Catalog([Table(*path, columns) for path, columns in tables.items()])

@@ -1,0 +1,334 @@
+-- Search: the evidence that a question has in a scope, from both legs, in one statement.
+--
+-- `evidence` finds candidates by meaning (HNSW) and by words (GIN), adds the turns around them,
+-- and returns for every one of these rows its exact similarity and the weight of each of the
+-- question's words in it. Python turns evidence into scores (`recall/fuse.py`).
+--
+-- When the scope is small, both legs look at every row of it: exact, and cheaper than walking an
+-- index past other rows. The planner's own row estimate decides, which costs no scan. Otherwise
+-- HNSW scans on until enough rows of the scope were met, and words take only candidates that can
+-- matter: rows with a rare word of the question, or with two of its other words.
+--
+-- Security definer, because row security would keep `@@` (not leakproof) from using the GIN index.
+-- The tenant comes from the transaction's own setting, and every row that leaves for a caller is
+-- read again from `memory` under its policy.
+
+-- The SQL condition on `c` (chunk) that a scope means; literals quoted, only given filters present.
+create or replace function scope_condition(p_profile smallint, p_scope jsonb) returns text
+language plpgsql stable
+as $$
+declare
+  v_tenant integer := current_tenant();
+  v_condition text := format('c.profile_id = %s and c.tenant_id = %s', p_profile, v_tenant);
+  v_ids bigint[];
+begin
+  if p_scope ? 'user_id' then
+    v_condition := v_condition || format(' and c.user_id = %L', p_scope->>'user_id');
+  end if;
+  if p_scope ? 'session_ids' then
+    select array_agg(s.id) into v_ids from session as s
+    where s.tenant_id = v_tenant
+      and s.key in (select jsonb_array_elements_text(p_scope->'session_ids'));
+    v_condition := v_condition || format(' and c.thread = any(%L)', coalesce(v_ids, '{}'));
+  end if;
+  if p_scope ? 'exclude_session_ids' then
+    select array_agg(s.id) into v_ids from session as s
+    where s.tenant_id = v_tenant
+      and s.key in (select jsonb_array_elements_text(p_scope->'exclude_session_ids'));
+    v_condition := v_condition
+      || format(' and c.thread <> all(%L)', coalesce(v_ids, '{}'));
+  end if;
+  if p_scope ? 'kinds' then
+    v_condition := v_condition || format(' and c.kind = any(%L)',
+      array(select jsonb_array_elements_text(p_scope->'kinds')));
+  end if;
+  if p_scope ? 'roles' then
+    v_condition := v_condition || format(' and c.role = any(%L)',
+      array(select jsonb_array_elements_text(p_scope->'roles')));
+  end if;
+  if p_scope ? 'authors' then
+    v_condition := v_condition || format(' and c.author = any(%L)',
+      array(select jsonb_array_elements_text(p_scope->'authors')));
+  end if;
+  if p_scope ? 'since' then
+    v_condition := v_condition || format(' and c.created_at >= %L', p_scope->>'since');
+  end if;
+  if p_scope ? 'until' then
+    v_condition := v_condition || format(' and c.created_at < %L', p_scope->>'until');
+  end if;
+  if p_scope ? 'metadata' then
+    -- An empty object is contained in everything, and the index leaves empty metadata out.
+    if p_scope->'metadata' <> '{}' then
+      v_condition := v_condition || format(
+        ' and c.memory_id in (select m.id from memory as m where m.tenant_id = %s
+           and m.metadata <> ''{}'' and m.metadata @> %L)', v_tenant, p_scope->'metadata');
+    end if;
+  end if;
+  return v_condition;
+end $$;
+
+-- How many chunks the planner expects a condition to leave.
+create or replace function estimated_rows(p_condition text) returns bigint
+language plpgsql stable
+as $$
+declare
+  v_plan json;
+begin
+  execute 'explain (format json) select from chunk as c where ' || p_condition into v_plan;
+  return (v_plan->0->'Plan'->>'Plan Rows')::bigint;
+end $$;
+
+-- A phrase's tokens side by side, as the text of a tsquery; stop words keep their distance.
+create or replace function phrase_query(p_language text, p_tokens text[]) returns text
+language sql stable
+as $$
+  select coalesce(string_agg(
+    case when gap is null then '' else '<' || gap || '>' end || lexeme, '' order by place), '')
+  from (
+    select t.place, t.place - lag(t.place) over (order by t.place) as gap,
+           (select '(' || string_agg(quoted(lexeme_of(current_tenant(), l)), '|') || ')'
+            from unnest(ts_lexize(dictionary(p_language), t.token)) as l) as lexeme
+    from unnest(p_tokens) with ordinality as t(token, place)
+    where ts_lexize(dictionary(p_language), t.token) <> '{}'
+  ) as kept
+$$;
+
+-- Which rows can matter to the keyword leg, as the text of a tsquery: those with one of the
+-- question's rare words (rarest first, up to p_budget expected rows), or with two of the others.
+-- p_words and p_chunks are ordered from rare to common.
+create or replace function candidate_query(p_words text[], p_chunks bigint[], p_budget float8)
+returns text
+language plpgsql immutable
+as $$
+declare
+  v_rare integer := 0;
+  v_total bigint := 0;
+  v_parts text[] := '{}';
+  v_last integer := least(cardinality(p_words), 12);
+begin
+  for i in 1 .. cardinality(p_words) loop
+    v_total := v_total + p_chunks[i];
+    exit when v_total > p_budget and not (i = 1 and cardinality(p_words) = 1);
+    v_rare := i;
+    v_parts := v_parts || quoted(p_words[i]);
+  end loop;
+  for i in v_rare + 1 .. v_last - 1 loop
+    v_parts := v_parts || format('(%s & (%s))', quoted(p_words[i]),
+      (select string_agg(quoted(w), '|') from unnest(p_words[i + 1 : v_last]) as w));
+  end loop;
+  if v_parts = '{}' then
+    v_parts := array[quoted(p_words[1])];
+  end if;
+  return array_to_string(v_parts, ' | ');
+end $$;
+
+-- Of a function whose parameters changed, the older form goes.
+do $$
+declare
+  v_old regprocedure;
+begin
+  for v_old in select p.oid::regprocedure from pg_proc as p
+               where p.pronamespace = 'recall'::regnamespace and p.proname = 'evidence' loop
+    execute 'drop function ' || v_old;
+  end loop;
+end $$;
+
+create function evidence(
+  p_profile smallint,
+  p_meaning halfvec,         -- null: no semantic leg
+  p_tokens text[],           -- empty: no keyword leg
+  p_phrases text[],          -- each its tokens, joined by a space
+  p_strict boolean,          -- phrases must stand in a hit; otherwise each counts as a word
+  p_excluded text[],         -- like p_phrases; must not stand in the memory
+  p_scope jsonb,
+  p_pool integer,            -- candidates of each leg
+  p_around integer,          -- turns before and after a candidate that count as its context
+  out words text[],          -- the question's lexemes that the tenant has, rarest first
+  out word_chunks bigint[],  -- in how many chunks each stands
+  out absent integer,        -- the question's lexemes that stand nowhere
+  out corpus_chunks bigint, out corpus_length bigint,
+  out exact boolean,         -- whether every row in scope was looked at
+  out chunk_ids bigint[], out memory_ids bigint[], out pieces integer[], out threads bigint[],
+  out times timestamptz[], out lengths integer[], out digests bigint[],
+  out joined boolean[],      -- whether the turn right before it in its session is a row too
+  out in_scope boolean[],    -- false: only the context of others, never a hit
+  out similarities real[],   -- cosine, [rows]
+  out body real[],           -- ts_rank of each word in the text: [rows × words]
+  out head real[],           -- ts_rank of each word in what stands over it: [rows × words]
+  out pending bigint
+)
+language plpgsql stable security definer
+set search_path from current
+set hnsw.ef_search = 100
+set hnsw.iterative_scan = 'relaxed_order'
+as $$
+declare
+  v_tenant integer := current_tenant();
+  v_language text;
+  v_dimension integer;
+  v_condition text := scope_condition(p_profile, p_scope);
+  v_narrow boolean := p_scope <> '{}';
+  v_required text := '';
+  v_rows float8;
+  v_any text;         -- tsquery: any of the words
+  v_score text;       -- SQL: first score of `c` by words, for choosing candidates
+  v_body text[] := '{0}';  -- SQL of each word's weight in `c`
+  v_head text[] := '{0}';
+  v_lexemes text[];
+  v_by_words bigint[] := '{}';
+  v_by_meaning bigint[] := '{}';
+  v_text text;
+begin
+  select t.language into v_language from tenant as t where t.id = v_tenant;
+  select p.dimension into v_dimension from profile as p where p.id = p_profile;
+  select coalesce(sum(s.chunks), 0), coalesce(sum(s.length), 0)
+  into corpus_chunks, corpus_length
+  from corpus_count as s where s.tenant_id = v_tenant and s.profile_id = p_profile;
+  v_lexemes := lexemes(v_tenant, v_language, p_tokens);
+  select coalesce(array_agg(k.word order by k.chunks, k.word), '{}'),
+         coalesce(array_agg(k.chunks order by k.chunks, k.word), '{}')
+  into words, word_chunks
+  from (
+    select w.word, sum(w.chunks)::bigint as chunks
+    from word_count as w
+    where w.profile_id = p_profile and w.word = any(v_lexemes)
+    group by w.word
+    having sum(w.chunks) > 0
+    order by 2, 1
+    limit 32
+  ) as k;
+  absent := least(cardinality(v_lexemes), 32) - cardinality(words);
+
+  foreach v_text in array p_excluded loop
+    v_text := phrase_query(v_language, string_to_array(v_text, ' '));
+    if v_text <> '' then
+      v_required := v_required || format(' and not exists (
+        select from chunk as x where x.profile_id = c.profile_id and x.memory_id = c.memory_id
+        and x.words @@ %L)', v_text);
+    end if;
+  end loop;
+
+  if cardinality(words) > 0 then
+    select string_agg(quoted(w), '|'),
+           format('(%s) / (0.5 + 0.5 * c.length / %s::float8)',
+             string_agg(format('%s::float8 * ts_rank(''{1,1,1,1}'', c.words, %L)',
+               ln(1 + (corpus_chunks - n + 0.5) / (n + 0.5)), quoted(w)), ' + '),
+             greatest(corpus_length, 1)::float8 / greatest(corpus_chunks, 1)),
+           array_agg(format('ts_rank(''{1,0,0,0}'', c.words, %L)', quoted(w)) order by place),
+           array_agg(format('ts_rank(''{0,0,0,1}'', c.words, %L)', quoted(w)) order by place)
+    into v_any, v_score, v_body, v_head
+    from unnest(words, word_chunks) with ordinality as u(w, n, place);
+  end if;
+
+  foreach v_text in array p_phrases loop
+    v_text := phrase_query(v_language, string_to_array(v_text, ' '));
+    if v_text <> '' and p_strict then
+      v_required := v_required || format(' and c.words @@ %L', v_text);
+    elsif v_text <> '' and cardinality(words) > 0 then
+      -- As rare as the question's rarest word, and found as if once.
+      words := words || v_text;
+      word_chunks := word_chunks || word_chunks[1];
+      v_body := v_body || format('0.6079271 * (c.words @@ %L)::integer', v_text);
+      v_head := v_head || '0'::text;
+    end if;
+  end loop;
+  v_condition := v_condition || v_required;
+
+  v_rows := corpus_chunks;
+  if (v_narrow or v_required <> '') and v_rows > exact_rows() then
+    v_rows := least(v_rows, estimated_rows(v_condition));
+  end if;
+  exact := v_rows <= exact_rows();
+
+  if v_any is not null then
+    execute format('
+      select coalesce(array_agg(k.id), ''{}'') from (
+        select c.id from chunk as c where %s and c.words @@ %L order by %s desc, c.id limit %s
+      ) as k', v_condition,
+      case when exact then v_any
+           else candidate_query(words, word_chunks, 2000 * corpus_chunks / greatest(v_rows, 1)) end,
+      v_score, p_pool)
+    into v_by_words;
+  end if;
+
+  if p_meaning is not null then
+    if not exact then
+      execute format('
+        select coalesce(array_agg(k.chunk_id), ''{}'') from (
+          select e.chunk_id from embedding as e %s
+          where e.profile_id = %s and e.tenant_id = %s %s
+          order by e.meaning::halfvec(%s) <=> $1 limit %s
+        ) as k', case when v_narrow or v_required <> '' then
+          'join chunk as c on c.id = e.chunk_id' else '' end,
+        p_profile, v_tenant,
+        case when v_narrow or v_required <> '' then 'and ' || v_condition else '' end,
+        v_dimension, p_pool)
+      into v_by_meaning using p_meaning;
+    end if;
+    -- A scan that gave up before it had met enough of the scope is done again, exactly.
+    if cardinality(v_by_meaning) < least(p_pool, v_rows) then
+      execute format('
+        with scoped as materialized (
+          select c.id, e.meaning <=> $1 as distance
+          from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
+          where %s
+        )
+        select coalesce(array_agg(k.id), ''{}'')
+        from (select id from scoped order by distance, id limit %s) as k', v_condition, p_pool)
+      into v_by_meaning using p_meaning;
+    end if;
+  end if;
+
+  -- A candidate's neighbours are rows too: they carry its context, and may be hits themselves.
+  execute format('
+    with core as materialized (
+      select c.id, c.thread, c.created_at, c.memory_id, c.piece
+      from chunk as c
+      where c.profile_id = %1$s and c.id = any($2 || $3)
+    ), turns as (
+      select t.id, t.joined
+      from core as o cross join lateral (
+        select b.id, row_number() over (order by b.created_at, b.memory_id, b.piece) > 1 as joined
+        from (select c.id, c.created_at, c.memory_id, c.piece from chunk as c
+              where c.profile_id = %1$s and c.thread = o.thread
+                and (c.created_at, c.memory_id, c.piece) <= (o.created_at, o.memory_id, o.piece)
+              order by c.created_at desc, c.memory_id desc, c.piece desc limit %2$s + 1) as b
+        union all
+        (select c.id, true from chunk as c
+         where c.profile_id = %1$s and c.thread = o.thread
+           and (c.created_at, c.memory_id, c.piece) > (o.created_at, o.memory_id, o.piece)
+         order by c.created_at, c.memory_id, c.piece limit %2$s)
+      ) as t
+    ), looked_at as materialized (
+      select id, bool_or(joined) as joined from turns group by id
+    ), measured as (
+      select c.*, l.joined, (%3$s) as in_scope,
+             coalesce(1 - (e.meaning <=> $1), 0)::real as similarity,
+             array[%4$s]::real[] as in_body, array[%5$s]::real[] as in_head
+      from looked_at as l
+      join chunk as c on c.profile_id = %1$s and c.id = l.id
+      join embedding as e on e.profile_id = %1$s and e.chunk_id = l.id
+    )
+    select coalesce(array_agg(id), ''{}''), coalesce(array_agg(memory_id), ''{}''),
+           coalesce(array_agg(piece), ''{}''), coalesce(array_agg(thread), ''{}''),
+           coalesce(array_agg(created_at), ''{}''), coalesce(array_agg(length), ''{}''),
+           coalesce(array_agg(digest), ''{}''), coalesce(array_agg(joined), ''{}''),
+           coalesce(array_agg(in_scope), ''{}''), coalesce(array_agg(similarity), ''{}''),
+           coalesce(array_agg(in_body), ''{}''), coalesce(array_agg(in_head), ''{}'')
+    from measured', p_profile, p_around, v_condition,
+    array_to_string(v_body, ','), array_to_string(v_head, ','))
+  into chunk_ids, memory_ids, pieces, threads, times, lengths, digests, joined, in_scope,
+       similarities, body, head
+  using p_meaning, v_by_words, v_by_meaning;
+
+  select count(*) into pending
+  from (select from job where tenant_id = v_tenant and parked_at is null limit 1000) as j;
+end $$;
+
+revoke all on function evidence from public;
+grant execute on function evidence to recall_service;
+
+-- Scopes of up to so many chunks are looked at row by row.
+create or replace function exact_rows() returns integer
+language sql immutable
+as $$ select 5000 $$;

@@ -1,0 +1,21 @@
+-- Keys and tenants. These run as the owner: they decide which tenant a caller is.
+
+-- name: ensure_tenant
+insert into tenant (name) values (%s) on conflict (name) do nothing;
+
+-- name: tenant_by_name
+select id from tenant where name = %s;
+
+-- name: create_key
+insert into api_key (tenant_id, name, digest) select id, %s, %s from tenant where name = %s;
+
+-- name: keys
+select k.id, t.name, k.name, k.created_at, k.revoked_at
+from api_key as k join tenant as t on t.id = k.tenant_id
+order by k.id;
+
+-- name: revoke_key
+update api_key set revoked_at = now() where id = %s and revoked_at is null returning id;
+
+-- name: tenant_of_key
+select tenant_id from api_key where digest = %s and revoked_at is null;
