@@ -194,9 +194,11 @@ def _create(server: Server) -> None:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     _execute(
         server,
-        ["initdb", "--auth=trust", "--encoding=UTF8", "--username=postgres"]
-        + ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-        + ["--no-instructions", "-D", str(server.data)],
+        [
+            *("initdb", "--auth=trust", "--encoding=UTF8", "--username=postgres"),
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+            *("--no-instructions", "-D", str(server.data)),
+        ],
     )
 
 
@@ -298,7 +300,7 @@ def _ensure_keeper(server: Server) -> None:
         except BlockingIOError:
             return  # one is at its post
     subprocess.Popen(
-        [sys.executable, "-m", "recall.embedded", server.root, server.binaries]
+        [sys.executable, "-m", "recall.embedded", str(server.root), str(server.binaries)]
         + ([server.account] if server.account else []),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -332,4 +334,4 @@ def keep(server: Server) -> None:
 
 
 if __name__ == "__main__":
-    keep(Server(Path(sys.argv[1]), Path(sys.argv[2]), (sys.argv[3:] or [None])[0]))
+    keep(Server(Path(sys.argv[1]), Path(sys.argv[2]), next(iter(sys.argv[3:]), None)))

@@ -1,17 +1,17 @@
 """Everything that can go wrong, as a small tree; each message is one sentence for a person.
 
-    RecallError
-    ├── Invalid            the caller's input breaks a stated limit; nothing was changed
-    ├── Unauthorized       no key, or a key that opens nothing
-    ├── NotFound           what was named does not exist (in this tenant)
-    ├── Unavailable        the database cannot be reached now; asking again may work
-    │   └── Overloaded     more requests wait than the service will queue
-    ├── Misconfigured      a setting makes a start pointless or unsafe
-    │   ├── SchemaRefused  the database's schema and this code do not fit
-    │   └── ModelMismatch  the model's vectors do not belong to the active profile
-    ├── ModelMissing       the embedding model cannot be found
-    ├── ModelCorrupt       the embedding model's files are not the published ones
-    └── SourceUnreadable   a backfill was pointed at something it cannot read
+RecallError
+├── Invalid            the caller's input breaks a stated limit; nothing was changed
+├── Unauthorized       no key, or a key that opens nothing
+├── NotFound           what was named does not exist (in this tenant)
+├── Unavailable        the database cannot be reached now; asking again may work
+│   └── Overloaded     more requests wait than the service will queue
+├── Misconfigured      a setting makes a start pointless or unsafe
+│   ├── SchemaRefused  the database's schema and this code do not fit
+│   └── ModelMismatch  the model's vectors do not belong to the active profile
+├── ModelMissing       the embedding model cannot be found
+├── ModelCorrupt       the embedding model's files are not the published ones
+└── SourceUnreadable   a backfill was pointed at something it cannot read
 """
 
 from __future__ import annotations

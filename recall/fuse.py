@@ -1,7 +1,7 @@
 """From evidence to an order: two scores added, each with its turn's neighbours as context.
 
-    words   = Σ_t idf_t · tf_t / (tf_t + K)  ÷  Σ_t idf_t           over the question's words t
-    meaning = Σ_j mass_j · w_j · cos_j  ÷  Σ_j mass_j · w_j         over the turn and its neighbours j
+    words   = Σ_t idf_t · tf_t / (tf_t + K)  ÷  Σ_t idf_t      over the question's words t
+    meaning = Σ_j mass_j · w_j · cos_j  ÷  Σ_j mass_j · w_j    over the turn and its neighbours j
     score   = (words + MEANING · meaning) / (1 + MEANING)
 
 `words` is BM25 (Robertson and Zaragoza 2009, eq. 3.15) divided by the most that the question could
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-#: Weight of meaning against words, for the spread of MiniLM's cosines (σ ≈ 0.11).
+#: Weight of meaning against words, for the spread of MiniLM's cosines (standard deviation 0.11).
 MEANING = 0.7
 #: Saturation and length normalisation of BM25, on ts_rank's scale.
 K1, B = 0.7, 0.75
@@ -153,9 +153,7 @@ def fuse(evidence: Evidence, mode: Mode, around: int) -> list[Ranked]:
     if mode == "keyword":
         keep = keep & (evidence.body + evidence.head > 0).any(axis=-1)
     rows = np.flatnonzero(keep)
-    order = rows[
-        np.lexsort((-evidence.memory_ids[rows], -evidence.times[rows], -total[rows]))
-    ]
+    order = rows[np.lexsort((-evidence.memory_ids[rows], -evidence.times[rows], -total[rows]))]
     _, best = np.unique(evidence.memory_ids[order], return_index=True)
     return [
         Ranked(

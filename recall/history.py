@@ -87,7 +87,11 @@ async def _page(
     back = place is not None and place.back
     limit = values["limit"]
     # One row more than asked tells whether there is another page.
-    values |= {"limit": limit + 1, "at": place.at if place else None, "id": place.id if place else 0}
+    values |= {
+        "limit": limit + 1,
+        "at": place.at if place else None,
+        "id": place.id if place else 0,
+    }
     rows = await _rows(connection, statements[back], values)
     more = len(rows) > limit
     rows = rows[:limit]

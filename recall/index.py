@@ -31,10 +31,21 @@ LONGEST_CHUNK = 200
 OVERLAP = 24
 
 # Not strftime: the index must not depend on a process's locale.
-_MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
 def chunk_jobs(jobs: Sequence[Job], embedder: Embedder) -> dict[int, list[Chunk]]:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 LIVE, BACKFILL = 0, 1
 
 
-async def save_messages(
-    database: Database, tenant: int, messages: Sequence[Message]
-) -> Stored:
+async def save_messages(database: Database, tenant: int, messages: Sequence[Message]) -> Stored:
     """Store `messages` and queue them for indexing, all or none, and return their ids."""
     return await database.run(lambda c: store_messages(c, messages, LIVE), tenant)
 
@@ -75,7 +73,7 @@ async def _store(
     if None in ids:
         missing = [key for key, id in zip(values["keys"], ids, strict=True) if id is None]
         cursor = await connection.execute(query("ids_by_key"), [missing])
-        known = dict(await cursor.fetchall())
+        known: dict[str, int] = dict(await cursor.fetchall())
         ids = [known[k] if id is None else id for k, id in zip(values["keys"], ids, strict=True)]
     accepted = sum(row[2] for row in rows)
     return Stored(tuple(ids), accepted, len(ids) - accepted)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
@@ -20,7 +20,7 @@ from recall.queries import SQL, query
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any, LiteralString
+    from typing import Any
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -49,7 +49,7 @@ def migrate(url: str) -> list[str]:
         _prepare(connection)
         pending = [m for m in _compare(connection) if not m.applied]
         for migration in pending:
-            connection.execute(cast("LiteralString", migration.text))
+            connection.execute(migration.text)
             connection.execute(query("record_migration"), [migration.name, migration.checksum])
         _define_functions(connection)
         return [migration.name for migration in pending]
@@ -97,7 +97,7 @@ def _checksum(text: str) -> str:
 
 
 def _compare(connection: Connection) -> list[Migration]:
-    known = dict(connection.execute(query("applied_migrations")).fetchall())
+    known: dict[str, str] = dict(connection.execute(query("applied_migrations")).fetchall())
     found = []
     for file in _files("migrations"):
         text = file.read_text(encoding="utf-8")
@@ -118,10 +118,10 @@ def _compare(connection: Connection) -> list[Migration]:
 
 
 def _define_functions(connection: Connection) -> None:
-    kept = dict(connection.execute(query("defined_functions")).fetchall())
+    kept: dict[str, str] = dict(connection.execute(query("defined_functions")).fetchall())
     connection.execute(query("any_order"))
     for file in _files("functions"):
         text = file.read_text(encoding="utf-8")
         if kept.get(file.stem) != (checksum := _checksum(text)):
-            connection.execute(cast("LiteralString", text))
+            connection.execute(text)
             connection.execute(query("record_functions"), [file.stem, checksum])

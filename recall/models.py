@@ -66,9 +66,9 @@ def _aware(value: datetime) -> datetime:
     return aware
 
 
-Id = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=LONGEST_ID)]
-Content = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=LONGEST_CONTENT)]
-Title = Annotated[str, BeforeValidator(_clean), Field(max_length=LONGEST_TITLE)]
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID), BeforeValidator(_clean)]
+Content = Annotated[str, Field(min_length=1, max_length=LONGEST_CONTENT), BeforeValidator(_clean)]
+Title = Annotated[str, Field(max_length=LONGEST_TITLE), BeforeValidator(_clean)]
 Time = Annotated[datetime, AfterValidator(_aware)]
 Metadata = Annotated[dict[str, Any], BeforeValidator(_clean_json), AfterValidator(_small)]
 
@@ -163,7 +163,7 @@ class Question(Scope):
     """What to find, in which scope, and how to hand it back."""
 
     query: Annotated[
-        str, BeforeValidator(_clean), Field(min_length=1, max_length=LONGEST_QUERY, pattern=r"\S")
+        str, Field(min_length=1, max_length=LONGEST_QUERY, pattern=r"\S"), BeforeValidator(_clean)
     ]
     limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] = 10
     mode: Mode = "hybrid"

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recall.memories import save_messages, save_notes
+from recall.database import NO_TENANT
+from recall.memories import BACKFILL, store_messages, store_notes
 from recall.models import Message, Note
 from recall.queries import query
 
@@ -23,15 +24,18 @@ async def load_sample(database: Database, tenant: int) -> int:
         row = await (await connection.execute(query("empty"))).fetchone()
         return bool(row and row[0])
 
-    if not await database.run(empty, None):
+    async def store(connection: Connection) -> int:
+        stored = await store_messages(connection, messages, BACKFILL)
+        return stored.accepted + (await store_notes(connection, notes, BACKFILL)).accepted
+
+    if not await database.run(empty, NO_TENANT):
         return 0
-    messages, notes = [], []
+    messages: list[Message] = []
+    notes: list[Note] = []
     for line in FILE.read_text(encoding="utf-8").splitlines():
         value = json.loads(line)
         if value.pop("type") == "message":
             messages.append(Message(**value))
         else:
             notes.append(Note(**value))
-    stored = await save_messages(database, tenant, messages)
-    stored_notes = await save_notes(database, tenant, notes)
-    return stored.accepted + stored_notes.accepted
+    return await database.run(store, tenant)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvector import HalfVector
+from psycopg.rows import dict_row
 
 from recall.fuse import Evidence, fuse
-from recall.models import Answer, Hit, Neighbors, Turn
+from recall.models import Answer, Hit, Neighbors, Scope, Turn
 from recall.queries import query
 from recall.vectors import load_arrays
 from recall.words import question_words
@@ -28,10 +30,6 @@ if TYPE_CHECKING:
 #: Candidates of each leg, and turns on each side of one that count as its context.
 POOL = 100
 AROUND = 4
-
-SCOPE_FIELDS = (
-    "kinds session_ids exclude_session_ids roles authors user_id since until metadata".split()
-)
 
 
 class Searcher:
@@ -91,7 +89,7 @@ async def _evidence(
 
 
 def _scope(question: Question) -> str:
-    given = question.model_dump(mode="json", include=set(SCOPE_FIELDS), exclude_none=True)
+    given = question.model_dump(mode="json", include=set(Scope.model_fields), exclude_none=True)
     return json.dumps(given)
 
 
@@ -99,7 +97,7 @@ async def _expand(
     connection: Connection, question: Question, ranked: Sequence[Ranked]
 ) -> list[Hit]:
     around = question.neighbors
-    cursor = await connection.execute(
+    cursor = await connection.cursor(row_factory=dict_row).execute(
         query("expand"),
         {
             "ids": [found.memory_id for found in ranked],
@@ -107,19 +105,22 @@ async def _expand(
             "after": around.after if around else 0,
         },
     )
-    rows = {row[0]: row for row in await cursor.fetchall()}
+    rows = {row["id"]: row for row in await cursor.fetchall()}
     return [_hit(rows[r.memory_id], r, question) for r in ranked if r.memory_id in rows]
 
 
-def _hit(row: tuple[Any, ...], ranked: Ranked, question: Question) -> Hit:
-    *fields, before, after = row
+def _hit(row: dict[str, Any], ranked: Ranked, question: Question) -> Hit:
+    before, after = _turns(row.pop("before")), _turns(row.pop("after"))
     return Hit(
-        *fields,
+        **row,
         score=ranked.score,
-        neighbors=Neighbors(_turns(before), _turns(after)) if question.neighbors else None,
+        neighbors=Neighbors(before, after) if question.neighbors else None,
         explain=ranked.parts if question.explain else None,
     )
 
 
 def _turns(rows: list[dict[str, Any]] | None) -> tuple[Turn, ...]:
-    return tuple(Turn(**row) for row in rows or ())
+    return tuple(
+        Turn(**row | {"created_at": datetime.fromisoformat(row["created_at"])})
+        for row in rows or ()
+    )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Behind the end of a sentence (Latin, CJK), a line, a paragraph.
-_BOUNDARY = re.compile(r"(?<=[.!?…])[\"')\]]*\s+|(?<=[。！？])|\n+\s*")
+_BOUNDARY = re.compile(r"(?<=[.!?…])[\"')\]]*\s+|(?<=[\u3002\uff01\uff1f])|\n+\s*")
 
 
 @dataclass(frozen=True, slots=True)

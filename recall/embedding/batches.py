@@ -1,12 +1,16 @@
 """Rows of tokens to rectangles: neighbours in length share a batch, so little of it is padding."""
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recall.embedding.tokens import Ids, Rows
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from recall.embedding.tokens import Ids, Rows
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,9 @@ def fill(rows: Rows, order: Ids, budget: int, pad: int) -> Iterator[Batch]:
     starts = rows.starts[order]
     first = 0
     while first < len(order):
-        # Cost of ending the batch after each following row: it never falls, so bisect.
-        widest = lengths[first : first + budget]
-        cost = widest * np.arange(1, len(widest) + 1)
+        # What the batch would cost if it ended after each of the following rows: never falling.
+        ahead = lengths[first : first + budget]
+        cost = ahead * np.arange(1, len(ahead) + 1)
         last = first + max(1, int(np.searchsorted(cost, budget, side="right")))
         yield rectangle(rows.ids, starts[first:last], lengths[first:last], pad)
         first = last
@@ -43,19 +47,12 @@ def fill(rows: Rows, order: Ids, budget: int, pad: int) -> Iterator[Batch]:
 def rectangle(ids: Ids, starts: Ids, lengths: Ids, pad: int) -> Batch:
     """Gather rows of a flat array into one padded rectangle without a loop over rows."""
     columns = np.arange(lengths[-1])
-    mask = columns < lengths[:, None]
+    real = columns < lengths[:, None]
     places = np.minimum(starts[:, None] + columns, len(ids) - 1)
-    return Batch(np.where(mask, ids[places], pad), mask.astype(np.int64))
+    return Batch(np.where(real, ids[places], pad), real.astype(np.int64))
 
 
 def padding_share(batches: Sequence[Batch]) -> float:
     """Return the share of all positions that carry no token, 0 to 1."""
     positions = sum(batch.mask.size for batch in batches)
     return 1.0 - sum(int(batch.mask.sum()) for batch in batches) / max(1, positions)
-
-
-def unsort(vectors: NDArray[np.float32], order: Ids) -> NDArray[np.float32]:
-    """Put rows computed in `order` back where their texts were."""
-    result = np.empty_like(vectors)
-    result[order] = vectors
-    return result

@@ -85,7 +85,9 @@ def hub_folder(name: str) -> Path:
         kinds = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
         return Path(snapshot_download(repository, allow_patterns=kinds))
     except Exception as error:
-        raise ModelMissing(f"Model {name!r} is not on this disk nor within reach: {error}") from error
+        raise ModelMissing(
+            f"Model {name!r} is not on this disk nor within reach: {error}"
+        ) from error
 
 
 def digest_files(folder: Path) -> dict[str, str]:
@@ -121,9 +123,10 @@ def check_packaged(digests: dict[str, str]) -> None:
     """Refuse the packaged model when its bytes are not the published ones."""
     for name, expected in PACKAGED_SHA256.items():
         if digests.get(name) != expected:
+            found = digests.get(name, "none, for it is missing")
             raise ModelCorrupt(
-                f"The packaged model's {name} has SHA-256 {digests.get(name, 'of a missing file')}, "
-                f"expected {expected}: reinstall {PACKAGED}."
+                f"The packaged model's {name} should have SHA-256 {expected} and has {found}: "
+                f"reinstall {PACKAGED}."
             )
 
 

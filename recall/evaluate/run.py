@@ -52,9 +52,7 @@ async def load(service: Service, chosen: EvaluationSet) -> dict[str, int]:
         tenants[conversation] = tenant
         messages = chosen.messages.get(conversation, [])
         for begin in range(0, len(messages), LARGEST_BATCH):
-            await save_messages(
-                service.database, tenant, messages[begin : begin + LARGEST_BATCH]
-            )
+            await save_messages(service.database, tenant, messages[begin : begin + LARGEST_BATCH])
         notes = chosen.notes.get(conversation, [])
         for begin in range(0, len(notes), LARGEST_BATCH):
             await save_notes(service.database, tenant, notes[begin : begin + LARGEST_BATCH])

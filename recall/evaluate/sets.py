@@ -66,6 +66,8 @@ def _add(found: EvaluationSet, line: str, where: str) -> None:
             evidence = frozenset(value["evidence"])
             category = str(value.get("category") or "")
             found.questions.append(Asked(conversation, value["query"], evidence, category))
+        elif not value.get("content", "x"):
+            return  # a turn of silence; nothing to remember, and no evidence can be found in it
         elif kind == "message":
             found.messages.setdefault(conversation, []).append(Message(**value))
         elif kind == "note":

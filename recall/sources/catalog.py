@@ -20,7 +20,8 @@ class Column:
     @property
     def whole(self) -> bool:
         """Whether it holds integers."""
-        return "int" in self.type.lower() or "serial" in self.type.lower()
+        kind = self.type.lower()
+        return ("int" in kind or "serial" in kind) and kind not in {"interval", "point"}
 
     @property
     def number(self) -> bool:
@@ -31,11 +32,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table or view, and its columns by name."""
+    """A table or view, and its columns by name; or a query in parentheses, which acts as one."""
 
     schema: str  # "" where the database has none
     name: str
     columns: Mapping[str, Column] = field(repr=False)
+    sql: str | None = None
 
     @property
     def path(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from recall.sources import Found, Position, Skipped, databases, tables
 from recall.sources.files import fingerprint
-from recall.sources.rows import Item, Step, resumed
+from recall.sources.rows import Item, Step, keys, resumed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,9 +71,7 @@ class TableSource:
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all memories that are there now."""
-        for item in self.read():
-            if isinstance(item, Found) and item.memory.key is not None:
-                yield item.memory.key
+        return keys(self.read())
 
     def _steps(self, after: Position | None) -> Iterator[Step]:
         stands: dict[str, Any] = dict(after or {})

@@ -20,6 +20,8 @@ from recall.sources.exports import Export, account
 from recall.sources.rows import Skip, key_of, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from recall.sources.rows import Item
 
 NAME = "chatgpt"
@@ -43,7 +45,7 @@ def open_source(target: str, *, include_hidden: bool = False) -> Export:
     """
     user = name(account(Path(target)).get("id"))
 
-    def turns(conversation: dict[str, Any], written: datetime) -> list[list[Item]]:
+    def turns(conversation: dict[str, Any], written: datetime) -> Iterator[list[Item]]:
         return _turns(conversation, Frame(user, include_hidden, written))
 
     return Export(NAME, Path(target), turns)
@@ -60,7 +62,7 @@ class Frame(NamedTuple):
     facts: dict[str, Any] = {}  # noqa: RUF012  (a default of a tuple, never changed)
 
 
-def _turns(conversation: dict[str, Any], frame: Frame) -> list[list[Item]]:
+def _turns(conversation: dict[str, Any], frame: Frame) -> Iterator[list[Item]]:
     nodes = {
         node_id: node
         for node_id, node in mapping(conversation.get("mapping")).items()
@@ -71,9 +73,11 @@ def _turns(conversation: dict[str, Any], frame: Frame) -> list[list[Item]]:
     own = name(conversation.get("id")) or name(conversation.get("conversation_id"))
     session = own or next(iter(told or nodes), "unknown")
     if not nodes:
-        return [[Skip("empty conversation", session)]]
+        yield [Skip("empty conversation", session)]
     if conversation.get("is_do_not_remember"):
-        return [[Skip("do not remember", key_of(NAME, session, n))] for n in nodes]
+        for node_id in nodes:
+            yield [Skip("do not remember", key_of(NAME, session, node_id))]
+        return
     times = (_time(nodes[node_id]["message"]) for node_id in told)
     started = instant(conversation.get("create_time")) or next(filter(None, times), None)
     frame = frame._replace(
@@ -86,13 +90,17 @@ def _turns(conversation: dict[str, Any], frame: Frame) -> list[list[Item]]:
             "archived": conversation.get("is_archived") is True or None,
         },
     )
-    rows: list[list[Item]] = []
-    for node_id in told:
-        row, frame = _turn(nodes[node_id]["message"], node_id, frame)
-        rows.append(row)
+    yield from _told(nodes, told, frame)
     on_path = set(told)
-    beside = (node_id for node_id in nodes if node_id not in on_path)
-    return rows + [[Skip("other branch", key_of(NAME, session, n))] for n in beside]
+    for node_id in nodes:
+        if node_id not in on_path:
+            yield [Skip("other branch", key_of(NAME, session, node_id))]
+
+
+def _told(nodes: dict[str, Any], path: list[str], frame: Frame) -> Iterator[list[Item]]:
+    for node_id in path:
+        row, frame = _turn(nodes[node_id]["message"], node_id, frame)
+        yield row
 
 
 def active_path(conversation: dict[str, Any]) -> list[str]:

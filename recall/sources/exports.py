@@ -12,22 +12,21 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from recall.errors import SourceUnreadable
-from recall.sources import Found
 from recall.sources.content import mapping, parsed
 from recall.sources.extras import extra
 from recall.sources.files import fingerprint, modified
-from recall.sources.rows import Skip, Step, resumed
+from recall.sources.rows import Skip, Step, keys, resumed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
     from pathlib import Path
 
-    from recall.sources import Position, Skipped
+    from recall.sources import Found, Position, Skipped
     from recall.sources.rows import Item
 
     #: Makes the rows of one conversation of an export that was written at a time.
-    Turns = Callable[[dict[str, Any], datetime], list[list[Item]]]
+    Turns = Callable[[dict[str, Any], datetime], Iterable[list[Item]]]
 
 ijson = extra("ijson", "exports")
 
@@ -64,9 +63,7 @@ class Export:
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all turns."""
-        for item in self.read():
-            if isinstance(item, Found) and item.memory.key is not None:
-                yield item.memory.key
+        return keys(self.read())
 
     def _steps(self, after: Position | None) -> Iterator[Step]:
         written = modified(self._path)

@@ -16,7 +16,7 @@ from recall.models import Message, Note
 from recall.sources.clock import instant, zone
 from recall.sources.content import mapping, name, parsed, words
 from recall.sources.files import fingerprint, modified
-from recall.sources.rows import Skip, Step, bounded, digest, resumed, tell
+from recall.sources.rows import Skip, Step, bounded, digest, keys, resumed, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,10 +69,7 @@ class JsonLines:
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all memories of the file."""
-        for item in self.read():
-            memory = getattr(item, "memory", None)
-            if memory is not None:
-                yield memory.key
+        return keys(self.read())
 
     def _steps(self, after: Position | None) -> Iterator[Step]:
         written = modified(self._path)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recall.errors import SourceUnreadable
-from recall.sources import Found
 from recall.sources.clock import earlier, instant
 from recall.sources.content import listing, mapping, parsed, words
 from recall.sources.files import fingerprint
 from recall.sources.moltnet import NAME, told
-from recall.sources.rows import Skip, Step, resumed
+from recall.sources.rows import Skip, Step, keys, resumed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from recall.sources import Position, Skipped
+    from recall.sources import Found, Position, Skipped
     from recall.sources.moltnet import Places
 
 #: The maps of a place's messages, and the kind of place.
@@ -62,9 +61,7 @@ class JsonStore:
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all messages that are there now."""
-        for item in self.read():
-            if isinstance(item, Found) and item.memory.key is not None:
-                yield item.memory.key
+        return keys(self.read())
 
     def _steps(self, after: Position | None) -> Iterator[Step]:
         data = self._loaded()

@@ -81,3 +81,9 @@ class Mysql:
             for table, column, kind, nullable in rows:
                 tables.setdefault(("", table), {})[column] = Column(column, kind, bool(nullable))
         return Catalog([Table(*path, columns) for path, columns in tables.items()])
+
+    def columns(self, table: str) -> dict[str, Column]:
+        """Return the columns of a query in parentheses."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"select * from {table} q limit 0", ())
+            return {c[0]: Column(c[0], "", nullable=False) for c in cursor.description}

@@ -34,7 +34,7 @@ def fits(catalog: Catalog) -> str | None:
     if not places:
         return None
     marks = [t for t in ("notes", "personas", "mcp_servers") if catalog.find(t, places[0])]
-    return f"the tables {', '.join(['sessions', 'messages', *marks])}" if marks else None
+    return f"the tables {', '.join(['sessions', 'messages', *marks])}"
 
 
 def open_source(target: str, *, assume_tz: str = "UTC", personas: bool = False) -> TableSource:
@@ -57,6 +57,7 @@ def _places(catalog: Catalog) -> list[str]:
         table.schema
         for table in catalog.named("messages")
         if table.has("id", "session_id", "role", "content")
+        and not table.has("tool_call_id")  # PraisonAI's, whose prefix may be empty
         and (sessions := catalog.find("sessions", table.schema))
         and sessions.has("id", "title")
     ]

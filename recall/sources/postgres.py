@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Rows fetched at once from a page; a page ends early when they are heavy.
 FETCHED = 100
 
+#: Types that arrive as number or text as they are.
+NATIVE = {"real", "double precision", "float4", "float8", "text", "bytea"}
+
 COLUMNS = """
 select n.nspname, c.relname, a.attname, format_type(a.atttypid, null), not a.attnotnull
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n
@@ -63,7 +66,14 @@ class Postgres:
 
         Not an infinite time, and not the NUL in a JSON that `::jsonb` would refuse.
         """
-        native = column.whole or column.type in {"real", "double precision", "text", "bytea"}
+        native = column.whole or column.type in {
+            "real",
+            "double precision",
+            "float4",
+            "float8",
+            "text",
+            "bytea",
+        }
         return sql if native else f"{sql}::text"
 
     def sorting(self, column: Column, sql: str, last: bool) -> str:
@@ -93,3 +103,12 @@ class Postgres:
             for schema, table, column, kind, nullable in rows:
                 tables.setdefault((schema, table), {})[column] = Column(column, kind, nullable)
         return Catalog([Table(*path, columns) for path, columns in tables.items()])
+
+    def columns(self, table: str) -> dict[str, Column]:
+        """Return the columns of a query in parentheses."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"select * from {table} q limit 0".encode(), ())
+            return {
+                c.name: Column(c.name, c.type_display, nullable=False)
+                for c in cursor.description or ()
+            }

@@ -10,18 +10,17 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from recall.errors import SourceUnreadable
-from recall.sources import Found
 from recall.sources.content import flatten, listing, mapping, name, words
 from recall.sources.files import fingerprint
 from recall.sources.praisonai import NAME, turn
-from recall.sources.rows import Skip, Step, digest, resumed
+from recall.sources.rows import Skip, Step, digest, keys, resumed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import tzinfo
     from pathlib import Path
 
-    from recall.sources import Position, Skipped
+    from recall.sources import Found, Position, Skipped
     from recall.sources.rows import Item
 
 #: Lies beside the sessions of a JSONConversationStore.
@@ -71,9 +70,7 @@ class SessionFiles:
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all turns that are there now."""
-        for item in self.read():
-            if isinstance(item, Found) and item.memory.key is not None:
-                yield item.memory.key
+        return keys(self.read())
 
     def _files(self) -> list[tuple[list[Any], Path]]:
         paths = session_files(self._path) if self._path.is_dir() else [self._path]

@@ -60,24 +60,31 @@ def resumed(
     if isinstance(after, dict) and "within" in after:
         before, within, done = after["after"], after["within"], after["done"]
     for step in steps(before):
+        done_here = done if step.position == within else 0
         inside = {"after": before, "within": step.position}
-        items = [(item, first) for row in step.rows for item, first in _opened(row)]
-        start = done if step.position == within else 0
-        for number, (item, first) in enumerate(items[start:], start + 1):
-            last = number == len(items)
-            yield _placed(item, first, step.position if last else {**inside, "done": number})
+        held: tuple[Item, bool] | None = None
+        number = 0  # of the item that is held back until it is known whether it is the last
+        for row in step.rows:
+            for piece, item in enumerate(row):
+                if held is not None and number > done_here:
+                    yield _placed(*held, {**inside, "done": number})
+                held, number = (item, piece == 0), number + 1
+        if held is not None and number > done_here:
+            yield _placed(*held, step.position)
         before = step.position
-
-
-def _opened(row: Sequence[Item]) -> Iterator[tuple[Item, bool]]:
-    for number, item in enumerate(row):
-        yield item, number == 0
 
 
 def _placed(item: Item, first: bool, position: Position) -> Found | Skipped:
     if isinstance(item, Skip):
         return Skipped(item.reason, item.where, position, item.detail)
     return Found(item, position, first)
+
+
+def keys(items: Iterable[Found | Skipped]) -> Iterator[str]:
+    """Yield the keys of the memories among `items`."""
+    for item in items:
+        if isinstance(item, Found) and item.memory.key is not None:
+            yield item.memory.key
 
 
 def bounded(text: str, longest: int = LONGEST_ID) -> str:

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from recall.errors import SourceUnreadable
 from recall.models import Message, Note
-from recall.sources import Found
+from recall.sources import Found, tables
+from recall.sources.catalog import Table
 from recall.sources.clock import UNKNOWN, instant, zone
-from recall.sources.content import flatten, mapping, name, parsed
+from recall.sources.content import flatten, mapping, name
 from recall.sources.databases import connected, origin_of
 from recall.sources.files import fingerprint
-from recall.sources.rows import Step, digest, key_of, resumed, tell
+from recall.sources.rows import LONGEST_KEY, Skip, Step, bounded, digest, keys, resumed, tell
+from recall.sources.tables import Select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 NAME = "sql"
 FIELDS = ("session_id", "session_title", "role", "author", "user_id", "title", "category")
 OWN = {*FIELDS, "key", "content", "created_at", "metadata", "kind"}
-#: Rows a statement; the next one starts behind the last key.
-PAGE = 5_000
 _TABLE = re.compile(r"\bfrom\s+([\w.\"`]+)", re.IGNORECASE)
 
 
@@ -72,7 +72,7 @@ class Query:
         """Return the number of rows of the query."""
         with (
             connected(self._target) as database,
-            database.run(f"select count(*) from ({self._plain(database)}) q", ()) as rows,
+            database.run(f"select count(*) from {self._plain(database)} q", ()) as rows,
         ):
             return int(next(rows)[0])
 
@@ -90,45 +90,82 @@ class Query:
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all rows that are there now."""
-        for item in self.read():
-            if isinstance(item, Found) and item.memory.key is not None:
-                yield item.memory.key
+        return keys(self.read())
 
     def _steps(self, after: Position | None) -> Iterator[Step]:
         with connected(self._target) as database:
-            columns = database.columns(self._plain(database))
-            if "content" not in columns:
-                raise SourceUnreadable(
-                    f"The query has no column `content`; it has {', '.join(columns)}."
-                )
-            reading = self._by_key if "key" in columns else self._by_number
-            yield from reading(database, columns, after)
+            table = Table(
+                "", "query", database.columns(self._plain(database)), self._plain(database)
+            )
+            if not table.has("content"):
+                shown = ", ".join(table.columns)
+                raise SourceUnreadable(f"The query has no column `content`; it has {shown}.")
+            yield from (self._by_key if table.has("key") else self._by_number)(
+                database, table, after
+            )
 
-    def _by_key(
-        self, database: Database, columns: list[str], after: Position | None
-    ) -> Iterator[Step]:
-        key, inner = database.quote("key"), self._plain(database)
-        at = columns.index("key")
-        while True:
-            behind = f" where q.{key} > {database.mark}" if after is not None else ""
-            # Rows without a key come first, and only once: no key is behind NULL.
-            first = f" where q.{key} is null" if after is None else behind
-            values = () if after is None else (after,)
-            yield from []
-            with database.run(
-                f"select * from ({inner}) q{first} order by q.{key} limit {PAGE}", values
-            ) as rows:
-                page = list(rows)
-            for row in page:
-                after = row[at]
-                yield Step(_position(after), [self._row(dict(zip(columns, row, strict=True)))])
-            if len(page) < PAGE:
-                return
+    def _by_key(self, database: Database, table: Table, after: Position | None) -> Iterator[Step]:
+        if after is None:
+            # No order puts NULL before every key in all systems; these rows are only counted.
+            nameless = f"select count(*) from {table.sql} q where q.{database.quote('key')} is null"
+            with database.run(nameless, ()) as rows:
+                number = int(next(rows)[0])
+            yield Step([], [[Skip("no key", self._prefix)] for _ in range(number)])
+        select = Select(table, tuple(table.columns), ("key",))
+        for record in tables.read(database, select, after or None):
+            if record.values["key"] is not None:
+                yield Step(record.stand, [self._row(record.values)])
 
     def _by_number(
-        self, database: Database, columns: list[str], after: Position | None
+        self, database: Database, table: Table, after: Position | None
     ) -> Iterator[Step]:
-        with database.run(self._plain(database), ()) as rows:
+        with database.run(f"select * from {table.sql} q", ()) as rows:
             for number, row in enumerate(rows, 1):
                 if number > (after or 0):
-                    yield Step(number, [self._row(dict(zip(columns, row, strict=True)))])
+                    values = dict(zip(table.columns, row, strict=True))
+                    yield Step(number, [self._row(values)])
+
+    def _plain(self, database: Database) -> str:
+        """Return the query as a table; a percent sign in it is no placeholder."""
+        query = self._query if database.mark == "?" else self._query.replace("%", "%%")
+        return f"({query}\n)"
+
+    def _row(self, row: dict[str, Any]) -> list[Item]:
+        own = {field: name(row.get(field)) for field in FIELDS}
+        kind = name(row.get("kind")) or ("message" if own["session_id"] else "note")
+        time = instant(row.get("created_at"), self._naive)
+        more = {column: value for column, value in row.items() if column not in OWN}
+        metadata = {
+            "source": NAME,
+            "time_estimated": time is None or None,
+            **more,
+            **mapping(row.get("metadata")),
+        }
+        key = name(row.get("key")) or digest({c: str(v) for c, v in row.items()})
+        common = {
+            "user_id": own["user_id"],
+            "created_at": time or UNKNOWN,
+            "metadata": metadata,
+        }
+        where = bounded(f"{NAME}:{self._prefix}:{key}", LONGEST_KEY)
+        content = flatten(row.get("content"))
+        if kind == "note":
+            titles = {"title": own["title"], "category": own["category"]}
+            return tell(Note, where, content, **titles, **common)
+        return tell(
+            Message,
+            where,
+            content,
+            session_id=own["session_id"] or NAME,
+            session_title=own["session_title"] or own["title"],
+            role=own["role"] or "user",
+            author=own["author"],
+            **common,
+        )
+
+
+def _prefix(origin: str, query: str) -> str:
+    """Return the names of the database and of the first table: where rows of a query belong."""
+    found = _TABLE.search(query)
+    table = re.sub(r'["`]', "", found[1]) if found else "query"
+    return f"{PurePath(origin).stem}.{table}"

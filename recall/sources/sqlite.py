@@ -86,6 +86,11 @@ class Sqlite:
             tables.append(Table("", name, columns))
         return Catalog(tables)
 
+    def columns(self, table: str) -> dict[str, Column]:
+        """Return the columns of a query in parentheses; SQLite's values bring their own types."""
+        described = self._connection.execute(f"select * from {table} q limit 0").description
+        return {c[0]: Column(c[0], "", nullable=False) for c in described}
+
 
 def _is_rowid(column: tuple[Any, ...]) -> bool:
     # Any other primary key may hold NULL in SQLite.

@@ -76,6 +76,9 @@ class Database(Protocol):
     def catalog(self) -> Catalog:
         """Return what tables there are."""
 
+    def columns(self, table: str) -> dict[str, Column]:
+        """Return the columns of a query in parentheses."""
+
 
 def count(database: Database, table: Table) -> int:
     """Return the number of rows of `table`."""
@@ -110,6 +113,8 @@ def least(column: Column, unique: str | None) -> str:
 
 
 def _path(database: Database, table: Table) -> str:
+    if table.sql:
+        return table.sql
     return database.quote(*([table.schema] if table.schema else []), table.name)
 
 

@@ -1,0 +1,309 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from recall.errors import RecallError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from recall.settings import Settings
+
+app = typer.Typer(
+    help="Find any message or note of an agent again, by meaning and by words.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys_app = typer.Typer(help="Keys for callers that are not on this machine.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+Tenant = Annotated[str, typer.Option(help="Whose memories.")]
+
+
+def _settings(**overrides: Any) -> Settings:
+    from recall.settings import Settings
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return Settings.load(**given)
+
+
+def _log(level: int = logging.INFO) -> None:
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    for library in ("httpx", "sentence_transformers", "psycopg.pool"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work`; what recall can explain ends with its sentence and status 1."""
+    try:
+        asyncio.run(work)
+    except RecallError as error:
+        _fail(error)
+
+
+def _fail(error: RecallError) -> NoReturn:
+    typer.secho(f"recall: {error}", err=True, fg="red")
+    raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to serve on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to serve on.")] = None,
+) -> None:
+    """Serve HTTP, with a worker inside."""
+    import uvicorn
+
+    from recall.api import create_app
+
+    _log()
+    try:
+        settings = _settings(host=host, port=port)
+    except RecallError as error:
+        _fail(error)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        raise typer.Exit(1)
+
+
+@app.command()
+def worker(
+    once: Annotated[bool, typer.Option(help="Stop when nothing is due.")] = False,
+) -> None:
+    """Index queued memories, beside any number of other workers."""
+    _log()
+
+    async def work() -> None:
+        import signal
+
+        from recall.service import open_service
+
+        async with open_service(_settings()) as service:
+            if once:
+                typer.echo(f"{await service.worker.drain()} memories indexed")
+                return
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, service.worker.stop)
+            await service.worker.run()
+
+    _run(work())
+
+
+@app.command()
+def migrate(
+    status: Annotated[bool, typer.Option("--status", help="Only show what is applied.")] = False,
+) -> None:
+    """Bring the database's schema to this version's."""
+    from recall import embedded
+    from recall import migrate as migration
+
+    try:
+        settings = _settings()
+        use = embedded.start(settings.home) if settings.embedded else None
+        url = use.server.url() if use else settings.direct_url
+        if status:
+            for file in migration.status(url):
+                typer.echo(f"{'applied' if file.applied else 'pending'}  {file.name}")
+            return
+        names = migration.migrate(url)
+        typer.echo("\n".join(f"applied  {name}" for name in names) or "nothing to apply")
+    except RecallError as error:
+        _fail(error)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to find.")],
+    mode: Annotated[str, typer.Option(help="hybrid, semantic or keyword.")] = "hybrid",
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Most hits to show.")] = 10,
+    tenant: Tenant = "default",
+    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only from this time on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only before this time.")] = None,
+    explain: Annotated[bool, typer.Option(help="Show the parts of each score.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Ask a question and print what is found."""
+    _log(logging.WARNING)
+
+    async def work() -> None:
+        from pydantic import ValidationError
+
+        from recall import keys
+        from recall.errors import Invalid
+        from recall.models import Question, sentence
+        from recall.service import open_service
+
+        given = {"user_id": user, "since": since, "until": until}
+        try:
+            question = Question(
+                query=query,
+                mode=mode,  # type: ignore[arg-type]  # checked by the model
+                limit=limit,
+                explain=explain,
+                **{name: value for name, value in given.items() if value},  # type: ignore[arg-type]
+            )
+        except ValidationError as error:
+            raise Invalid(sentence(error)[1]) from error
+        async with open_service(_settings()) as service:
+            of_tenant = await keys.tenant_id(service.database, tenant)
+            answer = await service.searcher.recall(of_tenant, question)
+        if as_json:
+            from pydantic_core import to_json
+
+            typer.echo(to_json(answer, indent=2).decode())
+        else:
+            from recall.tables import print_answer
+
+            print_answer(answer)
+
+    _run(work())
+
+
+@app.command()
+def status(
+    tenant: Tenant = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Show how much is remembered, how much of it waits, and on what it runs."""
+    _log(logging.WARNING)
+
+    async def work() -> None:
+        from recall import keys, profiles
+        from recall.service import open_database
+        from recall.status import status as read
+
+        async with open_database(_settings()) as database:
+            of_tenant = await keys.tenant_id(database, tenant)
+            found = await read(database, of_tenant, await profiles.active(database))
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            from recall.tables import print_status
+
+            print_status(found)
+
+    _run(work())
+
+
+@app.command()
+def backfill(
+    what: Annotated[
+        list[str], typer.Argument(metavar="[SOURCE] FILE_OR_URL", help="What to read.")
+    ],
+    tenant: Tenant = "default",
+    index: Annotated[
+        bool, typer.Option(help="Index here; otherwise a running worker does it.")
+    ] = True,
+    skipped: Annotated[
+        Path | None, typer.Option(help="File to write skipped rows to, with reasons.")
+    ] = None,
+) -> None:
+    """Store a whole history: an OpenZess database, a JSONL file, and others.
+
+    Can be stopped at any point and run again; what is known is not stored twice.
+    """
+    _log(logging.WARNING)
+    if len(what) > 2:
+        raise typer.BadParameter("give a source's name and one file or URL")
+    name = what[0] if len(what) == 2 else None
+
+    async def work() -> None:
+        from recall.backfill_command import run
+
+        await run(_settings(), name, what[-1], tenant, index, skipped)
+
+    _run(work())
+
+
+@app.command(name="eval")
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Evaluation set, JSONL.")],
+    mode: Annotated[str, typer.Option(help="hybrid, semantic, keyword or all.")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Measure R@k and latency on a set of questions with known evidence.
+
+    A line is {"type": "message", conversation, session_id, key, author, role, content,
+    created_at}, {"type": "note", conversation, key, title, content, created_at} or {"type":
+    "question", conversation, query, evidence: [keys], category}. Each conversation becomes a
+    tenant of its own in a scratch database, which is removed afterwards.
+    """
+    _log(logging.WARNING)
+
+    async def work() -> None:
+        from recall.evaluate.command import run
+
+        await run(_settings(), file, mode, as_json)
+
+    _run(work())
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="Who will use it.")], tenant: Tenant = "default"
+) -> None:
+    """Make a key and print it, this once."""
+
+    async def work() -> None:
+        from recall import keys
+        from recall.service import open_database
+
+        async with open_database(_settings()) as database:
+            typer.echo(await keys.create(database, tenant, name))
+
+    _run(work())
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """List every key, without the key."""
+
+    async def work() -> None:
+        from recall import keys
+        from recall.service import open_database
+
+        async with open_database(_settings()) as database:
+            for key in await keys.listed(database):
+                state = "revoked" if key.revoked_at else "live"
+                typer.echo(f"{key.id}\t{state}\t{key.tenant}\t{key.name}\t{key.created_at:%F}")
+
+    _run(work())
+
+
+@keys_app.command("revoke")
+def keys_revoke(id: Annotated[int, typer.Argument(help="The key's number.")]) -> None:
+    """Make a key open nothing any more."""
+
+    async def work() -> None:
+        from recall import keys
+        from recall.service import open_database
+
+        async with open_database(_settings()) as database:
+            await keys.revoke(database, id)
+
+    _run(work())
+
+
+if __name__ == "__main__":
+    sys.exit(app())

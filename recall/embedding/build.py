@@ -1,0 +1,56 @@
+"""What only a first start does: load the model with torch, and derive the int8 graph from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from recall.embedding.batches import by_length, fill
+from recall.embedding.embedder import TokenEmbedder
+from recall.embedding.sentences import SAMPLES
+from recall.embedding.store import GRAPH, Description, describe
+from recall.embedding.torch_engine import TorchEngine, load, tokens_of
+from recall.embedding.whole import WholeEmbedder
+from recall.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from recall.embedding.embedder import Embedder
+    from recall.embedding.identity import ModelFolder
+    from recall.embedding.store import Store
+
+
+def open_torch(folder: ModelFolder, engine: str, threads: int) -> Embedder:
+    """Open a model in torch behind an engine's name; raises Misconfigured where it cannot run."""
+    if engine.startswith("cuda") and not torch.cuda.is_available():
+        raise Misconfigured(f"Engine {engine} needs a CUDA device, and torch sees none.")
+    model = load(folder.path)
+    whole = WholeEmbedder(folder, model)
+    tokens = tokens_of(model)
+    if engine not in ("cuda-float16", "cpu-bfloat16", "cpu-float32"):
+        torch.set_num_threads(threads)
+        return whole
+    if tokens is None:
+        raise Misconfigured(f"Engine {engine} needs a Rust tokenizer, and {folder.name} has none.")
+    return TokenEmbedder(folder, whole.identity, tokens, TorchEngine(model, engine, threads))
+
+
+def derive_int8(folder: ModelFolder, store: Store) -> None:
+    """Make the int8 graph and what belongs to it, unless they are there and whole."""
+    if store.intact():
+        return
+    from recall.embedding.onnx_export import export_int8
+
+    model = load(folder.path)
+    tokens = tokens_of(model)
+    if tokens is None:
+        raise Misconfigured(f"Engine cpu-int8 needs a Rust tokenizer, and {folder.name} has none.")
+    rows = tokens.read(SAMPLES, tokens.document)
+    samples = list(fill(rows, by_length(rows), 512, tokens.pad))
+    dimension = WholeEmbedder(folder, model).dimension
+    with store.replacing() as place:
+        describe(Description(dimension, tokens.document, tokens.query, tokens.pad), tokens, place)
+        try:
+            export_int8(model, samples, place / GRAPH)
+        except Exception as error:  # three foreign libraries, each with errors of its own
+            raise Misconfigured(f"{folder.name} cannot be made int8: {error}") from error

@@ -1,0 +1,153 @@
+"""Which engine runs a model here: the fastest that proves to give the same vectors."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recall.embedding.embedder import TokenEmbedder
+from recall.embedding.identity import ModelIdentity
+from recall.embedding.sentences import TESTS
+from recall.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from recall.embedding.embedder import Embedder, Vectors
+    from recall.embedding.identity import ModelFolder
+    from recall.embedding.store import Store
+
+log = logging.getLogger("recall.embedding")
+
+ENGINES = ("cuda-float16", "cpu-int8", "cpu-bfloat16", "cpu-float32")
+WHOLE = "sentence-transformers"  # float32 too, for models that take no token ids
+# Cosine to float32 (mean, least). int8: at 0.996 mean R@10 stays within half a point on chats,
+# meetings and abstracts; these bounds also refuse what would not.
+BOUNDS = {"cpu-int8": (0.985, 0.95)}
+OTHERS = (0.995, 0.995)
+REPEATS = 4  # of the test sentences in a timed run: enough for every thread to get a batch
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How an engine did: its agreement with float32 and its rate."""
+
+    mean_cosine: float
+    least_cosine: float
+    texts_per_second: float
+
+    def passes(self, engine: str) -> bool:
+        """Tell whether the vectors are close enough to stand in for float32's."""
+        mean, least = BOUNDS.get(engine, OTHERS)
+        return self.mean_cosine >= mean and self.least_cosine >= least
+
+
+def fingerprint(threads: int) -> dict[str, str]:
+    """Return what an engine's choice depends on: processor, GPU, threads, libraries."""
+    libraries = ("torch", "sentence-transformers", "transformers", "tokenizers", "onnxruntime")
+    return {
+        "processor": processor(),
+        "gpu": str(any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()),
+        "threads": str(threads),
+        **{library: installed(library) for library in libraries},
+    }
+
+
+def processor() -> str:
+    """Return the processor's name and a summary of its instruction sets."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    return " ".join(sorted(set(told)))[:4000] or platform.processor() or platform.machine()
+
+
+def installed(library: str) -> str:
+    """Return a library's version, "absent" when it is not there."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def reopen(folder: ModelFolder, store: Store, engine: str, threads: int) -> Embedder | None:
+    """Open the int8 graph of an earlier start without torch, if that is what is wanted."""
+    wanted = store.chosen(fingerprint(threads)) if engine == "auto" else engine
+    if wanted != "cpu-int8" or not store.intact():
+        return None
+    from recall.embedding.onnx_engine import OnnxEngine
+
+    described, tokens = store.read()
+    identity = ModelIdentity(folder.name, folder.revision, described.dimension)
+    return TokenEmbedder(folder, identity, tokens, OnnxEngine(store.graph, threads))
+
+
+def open_named(folder: ModelFolder, store: Store, engine: str, threads: int) -> Embedder:
+    """Open one engine, deriving its files if need be; raises Misconfigured where it cannot run."""
+    from recall.embedding import build
+
+    if engine == "cpu-int8":
+        build.derive_int8(folder, store)
+        opened = reopen(folder, store, engine, threads)
+        assert opened is not None
+        return opened
+    return build.open_torch(folder, engine, threads)
+
+
+def choose(folder: ModelFolder, store: Store, threads: int) -> Embedder:
+    """Try the engines, fastest kind first; return the fastest that passes and remember it."""
+    from recall.embedding import build
+
+    known = store.chosen(fingerprint(threads))
+    if known is not None:
+        return open_named(folder, store, known, threads)
+    reference = build.open_torch(folder, WHOLE, threads)
+    expected = test_vectors(reference)
+    passed: dict[str, Embedder] = {}
+    tested: dict[str, Trial] = {}
+    for engine in ENGINES:
+        if not worth_trying(engine, passed):
+            continue
+        try:
+            candidate = open_named(folder, store, engine, threads)
+        except Misconfigured as reason:
+            log.info("Engine %s is out: %s", engine, reason)
+            continue
+        tested[engine] = try_out(candidate, expected)
+        if tested[engine].passes(engine):
+            passed[engine] = candidate
+    best = max(passed, key=lambda engine: tested[engine].texts_per_second, default=WHOLE)
+    log.info("Engine %s chosen for %s: %s", best, folder.name, tested)
+    store.choose(best, fingerprint(threads), {name: asdict(t) for name, t in tested.items()})
+    return passed.get(best, reference)
+
+
+def worth_trying(engine: str, passed: Container[str]) -> bool:
+    """Tell whether an engine can still be the fastest, so that a first start tries no others."""
+    if "cuda-float16" in passed:
+        return False
+    if engine == "cpu-bfloat16":
+        return "bf16" in processor()  # emulated elsewhere, at a fraction of float32's rate
+    return engine != "cpu-float32" or not passed
+
+
+def try_out(candidate: Embedder, expected: Vectors) -> Trial:
+    """Compare an engine's vectors with the expected ones and time it on more of the same."""
+    cosines = np.sum(test_vectors(candidate) * expected, axis=1)
+    begun = time.perf_counter()
+    candidate.embed_documents(TESTS * REPEATS)
+    rate = len(TESTS) * REPEATS / (time.perf_counter() - begun)
+    return Trial(float(cosines.mean()), float(cosines.min()), round(rate, 1))
+
+
+def test_vectors(embedder: Embedder) -> Vectors:
+    """Return the vectors of all test sentences together, of a few alone, and of some as queries."""
+    alone = [embedder.embed_documents([text]) for text in TESTS[:3]]
+    together = embedder.embed_documents(TESTS)
+    return np.concatenate([together, *alone, embedder.embed_queries(TESTS[:6])])

@@ -1,0 +1,318 @@
+"""The real Postgres, the real model and the real server, each started once and shared.
+
+One embedded server serves the whole run. A migrated database with its profile is made once and
+cloned for every test, so a test meets an empty recall and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import hypothesis
+import psycopg
+import pytest
+
+for name in list(os.environ):
+    if name.startswith(("RECALL_", "DATABASE_", "PG")):
+        del os.environ[name]
+
+from recall import embedded, keys, migrate, profiles
+from recall.database import Database
+from recall.embedding import open_embedder
+from recall.index import RECIPE
+from recall.models import Profile
+from recall.search import Searcher
+from recall.settings import Settings
+from recall.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    import numpy as np
+
+    from recall.embedding import Embedder
+
+#: A developer's own `.env` is not for tests.
+Settings.model_config["env_file"] = None
+
+hypothesis.settings.register_profile(
+    "default",
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.data_too_large,
+    ],
+)
+# pytest --hypothesis-profile explore
+hypothesis.settings.register_profile(
+    "explore", hypothesis.settings.get_profile("default"), max_examples=500, derandomize=False
+)
+hypothesis.settings.load_profile("default")
+
+
+def pytest_report_header() -> str:
+    """Say which Postgres and which pgvector the tests meet."""
+    spec = find_spec(embedded.WHEEL)
+    assert spec is not None and spec.origin is not None
+    installed = Path(spec.origin).parent / "pginstall18"
+    version = subprocess.run(
+        [installed / "bin" / "postgres", "--version"], capture_output=True, text=True, check=True
+    )
+    (control,) = installed.rglob("vector.control")
+    vector = re.search(r"default_version = '([\d.]+)'", control.read_text())
+    return f"database: {version.stdout.strip()}, pgvector {vector[1] if vector else '?'}"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def make_home() -> Path:
+    """Return a fresh RECALL_HOME that root's Postgres account may enter."""
+    home = Path(tempfile.mkdtemp(prefix="recall-tests-"))
+    home.chmod(0o711)
+    return home
+
+
+def remove_home(home: Path) -> None:
+    """Wait until the home's keeper left its post, then remove the home."""
+    deadline = time.monotonic() + 20
+    pid = home / "postgres" / "data" / "postmaster.pid"
+    while pid.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """RECALL_HOME of the whole run."""
+    home = make_home()
+    yield home
+    remove_home(home)
+
+
+@pytest.fixture(scope="session")
+def postgres(home: Path) -> Iterator[embedded.Server]:
+    """The embedded server of the whole run."""
+    use = embedded.start(home)
+    with psycopg.connect(use.server.url("postgres"), autocommit=True) as connection:
+        # Nothing here survives the run; what must survive a crash is tested on its own server.
+        connection.execute("alter system set fsync = off")
+        connection.execute("alter system set autovacuum = off")
+        connection.execute("select pg_reload_conf()")
+    yield use.server
+    use.release()
+
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Makes and drops databases on the shared server."""
+
+    server: embedded.Server
+
+    def create(self, template: str = "template1") -> str:
+        """Return the URL of a new database."""
+        name = f"test_{next(_numbers)}"
+        self._execute(f"create database {name} template {template} strategy file_copy")
+        return self.server.url(name)
+
+    def drop(self, url: str) -> None:
+        """Drop the database of `url`, whoever still uses it."""
+        name = url.partition("@/")[2].partition("?")[0]
+        self._execute(f"drop database if exists {name} with (force)")
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: embedded.Server) -> Databases:
+    return Databases(postgres)
+
+
+@pytest.fixture
+def empty_url(databases: Databases) -> Iterator[str]:
+    """The URL of a database that recall has never seen."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture(scope="session")
+def embedder(home: Path) -> Embedder:
+    """The default model, loaded once."""
+    return Remembering(open_embedder(Settings().model, home))
+
+
+class Remembering:
+    """An embedder that computes no document twice: tests say the same things again and again."""
+
+    def __init__(self, model: Embedder) -> None:
+        self._model = model
+        self._known: dict[str, np.ndarray] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def embed_documents(self, texts: list[str]) -> np.ndarray:
+        import numpy as np
+
+        new = list(dict.fromkeys(text for text in texts if text not in self._known))
+        if new:
+            self._known.update(zip(new, self._model.embed_documents(new), strict=True))
+        if not texts:
+            return np.empty((0, self._model.dimension), np.float32)
+        return np.stack([self._known[text] for text in texts])
+
+
+@pytest.fixture(scope="session")
+def template(databases: Databases, embedder: Embedder) -> str:
+    """The name of a migrated database with its profile, to be cloned."""
+    url = databases.create()
+    migrate.migrate(url)
+
+    async def prepare() -> None:
+        database = Database(url, Settings())
+        await database.open()
+        await profiles.ensure(database, embedder.identity, RECIPE)
+        await database.close()
+
+    asyncio.run(prepare())
+    return url.partition("@/")[2].partition("?")[0]
+
+
+@pytest.fixture
+def database_url(databases: Databases, template: str) -> Iterator[str]:
+    """The URL of an empty recall of this test's own."""
+    url = databases.create(template)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def settings(database_url: str, home: Path) -> Settings:
+    return Settings.load(database_url=database_url, home=home, port=0)
+
+
+@pytest.fixture
+def owner(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A plain connection of the database's owner, which no policy binds."""
+    options = "-c search_path=recall,public"
+    with psycopg.connect(database_url, autocommit=True, options=options) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    database = Database(settings.pooled_url, settings)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def profile(database: Database) -> Profile:
+    found = await profiles.active(database)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+async def tenant(database: Database) -> int:
+    return await keys.tenant_id(database, "default")
+
+
+@pytest.fixture
+def searcher(database: Database, profile: Profile, embedder: Embedder) -> Searcher:
+    async def embed(text: str) -> np.ndarray:
+        return embedder.embed_queries([text])[0]
+
+    return Searcher(database, profile, embed)
+
+
+@pytest.fixture
+def worker(
+    database: Database, embedder: Embedder, profile: Profile, settings: Settings
+) -> Worker:
+    return Worker(database, embedder, profile, settings)
+
+
+@dataclass
+class Running:
+    """A server in a thread of this process, reached over its real socket."""
+
+    url: str
+    stop: Callable[[], None]
+
+
+@pytest.fixture
+def serve(
+    settings: Settings, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Running]]:
+    """Start `recall serve`'s application under uvicorn; settings may be overridden."""
+    import uvicorn
+
+    from recall.api import create_app
+
+    # The model is the run's own; opening it again for every server would take seconds.
+    monkeypatch.setattr("recall.embedding.open_embedder", lambda *_: embedder)
+    started: list[Running] = []
+
+    def start(**overrides: Any) -> Running:
+        own = settings.model_copy(update=overrides)
+        listening = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(create_app(own), log_config=None, timeout_graceful_shutdown=5)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join()
+            listening.close()
+
+        running = Running(f"http://127.0.0.1:{listening.getsockname()[1]}", stop)
+        while not server.started:
+            if not thread.is_alive():
+                listening.close()
+                raise RuntimeError("the server did not start")
+            time.sleep(0.01)
+        started.append(running)
+        return running
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture
+def server(serve: Callable[..., Running]) -> Running:
+    return serve()
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
