@@ -135,7 +135,7 @@ def migrate(
 def search(
     query: Annotated[str, typer.Argument(help="What to find.")],
     mode: Annotated[str, typer.Option(help="hybrid, semantic or keyword.")] = "hybrid",
-    limit: Annotated[int, typer.Option(min=1, max=200, help="Most hits to show.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Most hits to show.")] = 10,
     tenant: Tenant = "default",
     user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
     since: Annotated[str | None, typer.Option(help="Only from this time on.")] = None,

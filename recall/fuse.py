@@ -36,7 +36,7 @@ MEANING = 0.7
 K1, B = 0.7, 0.75
 #: Words over which a neighbour's weight falls by e, and the weight of what follows.
 TAU, AFTER = 30.0, 0.7
-#: Share of the neighbours in meaning; a chunk's cosine weighs as its words up to a cap, and a floor.
+#: Share of the neighbours in meaning; a cosine weighs as its chunk's words, capped, plus a floor.
 SMOOTHING, MASS_CAP, MASS_FLOOR = 0.6, 30.0, 5.0
 
 

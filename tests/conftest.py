@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
     from recall.embedding import Embedder
 
+#: The engine that needs no measuring and no derived files; test_embedding.py tries the others.
+ENGINE = "cpu-float32"
+
 #: A developer's own `.env` is not for tests.
 Settings.model_config["env_file"] = None
 
@@ -65,6 +68,12 @@ hypothesis.settings.register_profile(
     "explore", hypothesis.settings.get_profile("default"), max_examples=500, derandomize=False
 )
 hypothesis.settings.load_profile("default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The keeper of an embedded Postgres outlives, on purpose, the process that started it.
+    ignored = r"ignore:subprocess \d+ is still running:ResourceWarning"
+    config.addinivalue_line("filterwarnings", ignored)
 
 
 def pytest_report_header() -> str:
@@ -163,7 +172,7 @@ def empty_url(databases: Databases) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def embedder(home: Path) -> Embedder:
     """The default model, loaded once."""
-    return Remembering(open_embedder(Settings().model, home))
+    return Remembering(open_embedder(Settings().model, home, ENGINE))
 
 
 class Remembering:
@@ -213,7 +222,7 @@ def database_url(databases: Databases, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def settings(database_url: str, home: Path) -> Settings:
-    return Settings.load(database_url=database_url, home=home, port=0)
+    return Settings.load(database_url=database_url, home=home, port=0, engine=ENGINE)
 
 
 @pytest.fixture

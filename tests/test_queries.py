@@ -6,13 +6,16 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 import recall
 from recall.queries import SQL, query, statements
 
 if TYPE_CHECKING:
-    import psycopg
+    from collections.abc import Iterator
+
+    from conftest import Databases
 
 SOURCES = {
     file: file.read_text(encoding="utf-8") for file in Path(recall.__file__).parent.rglob("*.py")
@@ -43,6 +46,16 @@ def test_an_unknown_statement_is_a_key_error() -> None:
         query("no_such_statement")
 
 
+@pytest.fixture(scope="module")
+def schema(databases: Databases, template: str) -> Iterator[psycopg.Connection[Any]]:
+    """One database for all statements: none of them is run."""
+    url = databases.create(template)
+    options = "-c search_path=recall,public"
+    with psycopg.connect(url, autocommit=True, options=options) as connection:
+        yield connection
+    databases.drop(url)
+
+
 @pytest.mark.parametrize("file", sorted(SQL.rglob("*.sql")), ids=lambda file: file.name)
 def test_every_file_opens_with_prose(file: Path) -> None:
     first = file.read_text(encoding="utf-8").splitlines()[0]
@@ -51,7 +64,7 @@ def test_every_file_opens_with_prose(file: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(statements()) - SCRIPTS))
 def test_every_statement_is_understood_by_the_schema(
-    name: str, owner: psycopg.Connection[Any]
+    name: str, schema: psycopg.Connection[Any]
 ) -> None:
     numbers: dict[str, int] = {}
 
@@ -59,7 +72,7 @@ def test_every_statement_is_understood_by_the_schema(
         return f"${numbers.setdefault(match[1] or str(len(numbers)), len(numbers) + 1)}"
 
     text = re.sub(r"%(?:\((\w+)\))?[sbt]", place, query(name)).replace("%%", "%")
-    answer = owner.pgconn.prepare(b"", text.encode())
+    answer = schema.pgconn.prepare(b"", text.encode())
     assert not answer.error_message, answer.error_message.decode()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recall.embedding.batcher import QueryBatcher
-from recall.embedding.embedder import Embedder
+from recall.embedding.embedder import ENGINES, Embedder
 from recall.embedding.identity import ModelIdentity, open_folder
 from recall.errors import Misconfigured
 
@@ -34,8 +34,8 @@ def open_embedder(
     from recall.embedding.cores import usable_cores
     from recall.embedding.store import Store
 
-    if engine not in ("auto", *choice.ENGINES):
-        raise Misconfigured(f"Engine {engine!r} is none of auto, {', '.join(choice.ENGINES)}.")
+    if engine not in ("auto", *ENGINES):
+        raise Misconfigured(f"Engine {engine!r} is none of auto, {', '.join(ENGINES)}.")
     folder = open_folder(model)
     store = Store(home, folder.revision)
     threads = threads or usable_cores()

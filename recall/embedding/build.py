@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from recall.embedding.batches import by_length, fill
-from recall.embedding.embedder import TokenEmbedder
+from recall.embedding.embedder import WHOLE, TokenEmbedder
 from recall.embedding.sentences import SAMPLES
 from recall.embedding.store import GRAPH, Description, describe
 from recall.embedding.torch_engine import TorchEngine, load, tokens_of
@@ -27,11 +27,13 @@ def open_torch(folder: ModelFolder, engine: str, threads: int) -> Embedder:
     model = load(folder.path)
     whole = WholeEmbedder(folder, model)
     tokens = tokens_of(model)
-    if engine not in ("cuda-float16", "cpu-bfloat16", "cpu-float32"):
+    if engine == WHOLE or (engine == "cpu-float32" and tokens is None):
         torch.set_num_threads(threads)
         return whole
     if tokens is None:
-        raise Misconfigured(f"Engine {engine} needs a Rust tokenizer, and {folder.name} has none.")
+        raise Misconfigured(
+            f"{folder.name} takes more than token ids: it runs as cpu-float32 only."
+        )
     return TokenEmbedder(folder, whole.identity, tokens, TorchEngine(model, engine, threads))
 
 
@@ -44,7 +46,9 @@ def derive_int8(folder: ModelFolder, store: Store) -> None:
     model = load(folder.path)
     tokens = tokens_of(model)
     if tokens is None:
-        raise Misconfigured(f"Engine cpu-int8 needs a Rust tokenizer, and {folder.name} has none.")
+        raise Misconfigured(
+            f"{folder.name} takes more than token ids: it runs as cpu-float32 only."
+        )
     rows = tokens.read(SAMPLES, tokens.document)
     samples = list(fill(rows, by_length(rows), 512, tokens.pad))
     dimension = WholeEmbedder(folder, model).dimension

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recall.embedding.embedder import TokenEmbedder
+from recall.embedding.embedder import ENGINES, WHOLE, TokenEmbedder
 from recall.embedding.identity import ModelIdentity
 from recall.embedding.sentences import TESTS
 from recall.errors import Misconfigured
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recall.embedding")
 
-ENGINES = ("cuda-float16", "cpu-int8", "cpu-bfloat16", "cpu-float32")
-WHOLE = "sentence-transformers"  # float32 too, for models that take no token ids
 # Cosine to float32 (mean, least). int8: at 0.996 mean R@10 stays within half a point on chats,
 # meetings and abstracts; these bounds also refuse what would not.
 BOUNDS = {"cpu-int8": (0.985, 0.95)}
@@ -139,11 +137,24 @@ def worth_trying(engine: str, passed: Container[str]) -> bool:
 
 def try_out(candidate: Embedder, expected: Vectors) -> Trial:
     """Compare an engine's vectors with the expected ones and time it on more of the same."""
-    cosines = np.sum(test_vectors(candidate) * expected, axis=1)
+    cosines = agreement(test_vectors(candidate), expected)
     begun = time.perf_counter()
     candidate.embed_documents(TESTS * REPEATS)
     rate = len(TESTS) * REPEATS / (time.perf_counter() - begun)
     return Trial(float(cosines.mean()), float(cosines.min()), round(rate, 1))
+
+
+def agreement(vectors: Vectors, expected: Vectors) -> Vectors:
+    """Return the cosine of each vector to the expected one, seen from the middle of them all.
+
+    Many models keep everything in a narrow cone: from the origin even unrelated texts look alike,
+    and so would a wrong vector and the right one.
+    """
+    middle = expected.mean(axis=0)
+    ours, theirs = vectors - middle, expected - middle
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    cosines: Vectors = np.sum(ours * theirs, axis=1) / np.maximum(lengths, 1e-12)
+    return cosines
 
 
 def test_vectors(embedder: Embedder) -> Vectors:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 
+ENGINES = ("cuda-float16", "cpu-int8", "cpu-bfloat16", "cpu-float32")
+WHOLE = "sentence-transformers"  # float32 by the library's own `encode`, for any model at all
+
 
 class Embedder(Protocol):
     """A model ready to embed; any number of threads may call it.
@@ -28,7 +31,7 @@ class Embedder(Protocol):
     """
 
     identity: ModelIdentity
-    engine: str  # one of the names in `choice.ENGINES`
+    engine: str  # one of ENGINES
     concurrent: bool  # two calls at once are no slower than one after the other
     max_tokens: int  # content tokens of a document before its end is cut off
 

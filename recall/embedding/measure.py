@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recall.embedding.batches import padding_share
-from recall.embedding.embedder import TokenEmbedder
+from recall.embedding.embedder import WHOLE, TokenEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,6 @@ def measure(embedder: Embedder, texts: Sequence[str]) -> dict[str, Any]:
     both sides take their turn. The library's side embeds a fifth of the texts in each round.
     """
     from recall.embedding.build import open_torch
-    from recall.embedding.choice import WHOLE
     from recall.embedding.cores import usable_cores
 
     library = open_torch(embedder.folder, WHOLE, usable_cores())

@@ -61,6 +61,9 @@ def export_int8(model: SentenceTransformer, samples: Sequence[Batch], target: Pa
         trace(model, plain)
         graph = onnx.load(plain)
         balance(graph, samples)
+        del graph.graph.value_info[
+            :
+        ]  # the quantiser turns matrices around and then trips over them
         onnx.save(graph, plain)
         quantize_dynamic(
             plain,

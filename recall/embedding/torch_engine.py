@@ -68,11 +68,15 @@ def first_prompt(prompts: Mapping[str, str | None], names: Sequence[str | None])
 
 
 def tokens_of(model: SentenceTransformer) -> Tokens | None:
-    """Return the model's Rust tokenizer with its readings; None when it has no such tokenizer."""
+    """Return the model's Rust tokenizer with its readings; None when token ids are not enough.
+
+    That is so without such a tokenizer, and where the pooling must be told where the prompt ends.
+    """
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return None
     document, query = readings(model)
+    skips = any(getattr(module, "include_prompt", True) is False for module in model)
+    if backend is None or (skips and (document.prompt or query.prompt)):
+        return None
     return Tokens(backend.to_str(), document, query, model.tokenizer.pad_token_id or 0)
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from recall.sources.tables import Database
 
-#: Rows fetched at once from a page; a page ends early when they are heavy.
-FETCHED = 100
+#: Rows fetched at once from a page: few enough to hold when each of them carries an image.
+FETCHED = 250
 
 #: Types that arrive as number or text as they are.
 NATIVE = {"real", "double precision", "float4", "float8", "text", "bytea"}

@@ -128,8 +128,115 @@ declare
   v_old regprocedure;
 begin
   for v_old in select p.oid::regprocedure from pg_proc as p
-               where p.pronamespace = 'recall'::regnamespace and p.proname = 'evidence' loop
+               where p.pronamespace = 'recall'::regnamespace
+                 and p.proname in ('evidence', 'terms', 'chosen_by_words', 'chosen_by_meaning') loop
     execute 'drop function ' || v_old;
+  end loop;
+end $$;
+
+-- A question's lexemes that the tenant has, rarest first, with the number of chunks of each; how
+-- many it lacks; and the size of its corpus. Of a long question the 32 rarest are kept.
+create function terms(
+  p_profile smallint, p_language text, p_tokens text[],
+  out words text[], out word_chunks bigint[], out absent integer,
+  out corpus_chunks bigint, out corpus_length bigint
+)
+language plpgsql stable
+as $$
+declare
+  v_lexemes text[] := lexemes(current_tenant(), p_language, p_tokens);
+begin
+  select coalesce(sum(s.chunks), 0), coalesce(sum(s.length), 0)
+  into corpus_chunks, corpus_length
+  from corpus_count as s
+  where s.tenant_id = current_tenant() and s.profile_id = p_profile;
+  select coalesce(array_agg(k.word order by k.chunks, k.word), '{}'),
+         coalesce(array_agg(k.chunks order by k.chunks, k.word), '{}')
+  into words, word_chunks
+  from (
+    select w.word, sum(w.chunks)::bigint as chunks
+    from word_count as w
+    where w.profile_id = p_profile and w.word = any(v_lexemes)
+    group by w.word
+    having sum(w.chunks) > 0
+    order by 2, 1
+    limit 32
+  ) as k;
+  absent := greatest(least(cardinality(v_lexemes), 32) - cardinality(words), 0);
+end $$;
+
+-- The chunks of the best p_pool memories by their own words: BM25 with ts_rank as saturation.
+create function chosen_by_words(
+  p_condition text, p_terms record, p_rows float8, p_exact boolean, p_pool integer
+) returns bigint[]
+language plpgsql stable
+as $$
+declare
+  v_score text;
+  v_query text;
+  v_limit integer := p_pool;
+  v_ids bigint[];
+  v_memories integer;
+begin
+  select format('(%s) / (0.5 + 0.5 * c.length / %s::float8)',
+           string_agg(format('%s::float8 * ts_rank(''{1,1,1,1}'', c.words, %L)',
+             ln(1 + (p_terms.corpus_chunks - n + 0.5) / (n + 0.5)), quoted(w)), ' + '),
+           greatest(p_terms.corpus_length, 1)::float8 / greatest(p_terms.corpus_chunks, 1)),
+         case when p_exact then string_agg(quoted(w), '|') end
+  into v_score, v_query
+  from unnest(p_terms.words, p_terms.word_chunks) as u(w, n);
+  -- In a part of the corpus fewer rows match: what is common there may be taken whole.
+  v_query := coalesce(v_query, candidate_query(p_terms.words, p_terms.word_chunks,
+    candidate_rows() * p_terms.corpus_chunks / greatest(p_rows, 1)));
+  loop
+    execute format('
+      select coalesce(array_agg(k.id), ''{}''), count(distinct k.memory_id) from (
+        select c.id, c.memory_id from chunk as c
+        where %s and c.words @@ %L order by %s desc, c.id limit %s
+      ) as k', p_condition, v_query, v_score, v_limit)
+    into v_ids, v_memories;
+    exit when v_memories >= p_pool or cardinality(v_ids) < v_limit;
+    v_limit := v_limit * 4;  -- long memories: many of these chunks were one memory's
+  end loop;
+  return v_ids;
+end $$;
+
+-- The chunks of the best p_pool memories by meaning; all in scope when there are fewer.
+create function chosen_by_meaning(
+  p_condition text, p_scan text, p_meaning halfvec, p_exact boolean, p_pool integer
+) returns bigint[]
+language plpgsql stable
+as $$
+declare
+  v_exact boolean := p_exact;
+  v_limit integer := p_pool;
+  v_ids bigint[];
+  v_memories integer;
+begin
+  loop
+    execute format(case when v_exact then '
+      with scoped as materialized (
+        select c.id, c.memory_id, e.meaning <=> $1 as distance
+        from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
+        where %s
+      )
+      select coalesce(array_agg(k.id), ''{}''), count(distinct k.memory_id)
+      from (select id, memory_id from scoped order by distance, id limit %s) as k'
+    else '
+      select coalesce(array_agg(k.id), ''{}''), (
+        select count(distinct c.memory_id) from chunk as c where c.id = any(array_agg(k.id)) and %s)
+      from (%s limit %s) as k' end,
+      p_condition, case when v_exact then v_limit::text else p_scan end, v_limit)
+    into v_ids, v_memories using p_meaning;
+    if v_memories >= p_pool then
+      return v_ids;
+    elsif cardinality(v_ids) >= v_limit then
+      v_limit := v_limit * 4;  -- long memories: many of these chunks were one memory's
+    elsif not v_exact then
+      v_exact := true;  -- the index scan gave up before it had met enough of the scope
+    else
+      return v_ids;
+    end if;
   end loop;
 end $$;
 
@@ -141,11 +248,11 @@ create function evidence(
   p_strict boolean,          -- phrases must stand in a hit; otherwise each counts as a word
   p_excluded text[],         -- like p_phrases; must not stand in the memory
   p_scope jsonb,
-  p_pool integer,            -- candidates of each leg
+  p_pool integer,            -- candidate memories of each leg
   p_around integer,          -- turns before and after a candidate that count as its context
-  out words text[],          -- the question's lexemes that the tenant has, rarest first
+  out words text[],          -- the question's words and phrases that the tenant has
   out word_chunks bigint[],  -- in how many chunks each stands
-  out absent integer,        -- the question's lexemes that stand nowhere
+  out absent integer,        -- the question's words that stand nowhere
   out corpus_chunks bigint, out corpus_length bigint,
   out exact boolean,         -- whether every row in scope was looked at
   out chunk_ids bigint[], out memory_ids bigint[], out pieces integer[], out threads bigint[],
@@ -164,66 +271,34 @@ set hnsw.iterative_scan = 'relaxed_order'
 as $$
 declare
   v_tenant integer := current_tenant();
-  v_language text;
-  v_dimension integer;
+  v_language text := (select t.language from tenant as t where t.id = v_tenant);
   v_condition text := scope_condition(p_profile, p_scope);
   v_narrow boolean := p_scope <> '{}';
-  v_required text := '';
+  v_terms record;
   v_rows float8;
-  v_any text;         -- tsquery: any of the words
-  v_score text;       -- SQL: first score of `c` by words, for choosing candidates
+  v_chosen bigint[] := '{}';
   v_body text[] := '{0}';  -- SQL of each word's weight in `c`
   v_head text[] := '{0}';
-  v_lexemes text[];
-  v_by_words bigint[] := '{}';
-  v_by_meaning bigint[] := '{}';
   v_text text;
 begin
-  select t.language into v_language from tenant as t where t.id = v_tenant;
-  select p.dimension into v_dimension from profile as p where p.id = p_profile;
-  select coalesce(sum(s.chunks), 0), coalesce(sum(s.length), 0)
-  into corpus_chunks, corpus_length
-  from corpus_count as s where s.tenant_id = v_tenant and s.profile_id = p_profile;
-  v_lexemes := lexemes(v_tenant, v_language, p_tokens);
-  select coalesce(array_agg(k.word order by k.chunks, k.word), '{}'),
-         coalesce(array_agg(k.chunks order by k.chunks, k.word), '{}')
-  into words, word_chunks
-  from (
-    select w.word, sum(w.chunks)::bigint as chunks
-    from word_count as w
-    where w.profile_id = p_profile and w.word = any(v_lexemes)
-    group by w.word
-    having sum(w.chunks) > 0
-    order by 2, 1
-    limit 32
-  ) as k;
-  absent := least(cardinality(v_lexemes), 32) - cardinality(words);
-
-  foreach v_text in array p_excluded loop
-    v_text := phrase_query(v_language, string_to_array(v_text, ' '));
-    if v_text <> '' then
-      v_required := v_required || format(' and not exists (
-        select from chunk as x where x.profile_id = c.profile_id and x.memory_id = c.memory_id
-        and x.words @@ %L)', v_text);
-    end if;
-  end loop;
-
+  select * into v_terms from terms(p_profile, v_language, p_tokens);
+  words := v_terms.words;
+  word_chunks := v_terms.word_chunks;
+  absent := v_terms.absent;
+  corpus_chunks := v_terms.corpus_chunks;
+  corpus_length := v_terms.corpus_length;
   if cardinality(words) > 0 then
-    select string_agg(quoted(w), '|'),
-           format('(%s) / (0.5 + 0.5 * c.length / %s::float8)',
-             string_agg(format('%s::float8 * ts_rank(''{1,1,1,1}'', c.words, %L)',
-               ln(1 + (corpus_chunks - n + 0.5) / (n + 0.5)), quoted(w)), ' + '),
-             greatest(corpus_length, 1)::float8 / greatest(corpus_chunks, 1)),
-           array_agg(format('ts_rank(''{1,0,0,0}'', c.words, %L)', quoted(w)) order by place),
+    select array_agg(format('ts_rank(''{1,0,0,0}'', c.words, %L)', quoted(w)) order by place),
            array_agg(format('ts_rank(''{0,0,0,1}'', c.words, %L)', quoted(w)) order by place)
-    into v_any, v_score, v_body, v_head
-    from unnest(words, word_chunks) with ordinality as u(w, n, place);
+    into v_body, v_head
+    from unnest(words) with ordinality as u(w, place);
   end if;
 
   foreach v_text in array p_phrases loop
     v_text := phrase_query(v_language, string_to_array(v_text, ' '));
     if v_text <> '' and p_strict then
-      v_required := v_required || format(' and c.words @@ %L', v_text);
+      v_condition := v_condition || format(' and c.words @@ %L', v_text);
+      v_narrow := true;
     elsif v_text <> '' and cardinality(words) > 0 then
       -- As rare as the question's rarest word, and found as if once.
       words := words || v_text;
@@ -232,51 +307,34 @@ begin
       v_head := v_head || '0'::text;
     end if;
   end loop;
-  v_condition := v_condition || v_required;
+  foreach v_text in array p_excluded loop
+    v_text := phrase_query(v_language, string_to_array(v_text, ' '));
+    if v_text <> '' then
+      v_condition := v_condition || format(' and not exists (
+        select from chunk as x where x.profile_id = c.profile_id and x.memory_id = c.memory_id
+        and x.words @@ %L)', v_text);
+      v_narrow := true;
+    end if;
+  end loop;
 
   v_rows := corpus_chunks;
-  if (v_narrow or v_required <> '') and v_rows > exact_rows() then
+  if v_narrow and v_rows > exact_rows() then
     v_rows := least(v_rows, estimated_rows(v_condition));
   end if;
   exact := v_rows <= exact_rows();
 
-  if v_any is not null then
-    execute format('
-      select coalesce(array_agg(k.id), ''{}'') from (
-        select c.id from chunk as c where %s and c.words @@ %L order by %s desc, c.id limit %s
-      ) as k', v_condition,
-      case when exact then v_any
-           else candidate_query(words, word_chunks, 2000 * corpus_chunks / greatest(v_rows, 1)) end,
-      v_score, p_pool)
-    into v_by_words;
+  if cardinality(v_terms.words) > 0 then
+    v_chosen := chosen_by_words(v_condition, v_terms, v_rows, exact, p_pool);
   end if;
-
   if p_meaning is not null then
-    if not exact then
-      execute format('
-        select coalesce(array_agg(k.chunk_id), ''{}'') from (
-          select e.chunk_id from embedding as e %s
-          where e.profile_id = %s and e.tenant_id = %s %s
-          order by e.meaning::halfvec(%s) <=> $1 limit %s
-        ) as k', case when v_narrow or v_required <> '' then
-          'join chunk as c on c.id = e.chunk_id' else '' end,
-        p_profile, v_tenant,
-        case when v_narrow or v_required <> '' then 'and ' || v_condition else '' end,
-        v_dimension, p_pool)
-      into v_by_meaning using p_meaning;
-    end if;
-    -- A scan that gave up before it had met enough of the scope is done again, exactly.
-    if cardinality(v_by_meaning) < least(p_pool, v_rows) then
-      execute format('
-        with scoped as materialized (
-          select c.id, e.meaning <=> $1 as distance
-          from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
-          where %s
-        )
-        select coalesce(array_agg(k.id), ''{}'')
-        from (select id from scoped order by distance, id limit %s) as k', v_condition, p_pool)
-      into v_by_meaning using p_meaning;
-    end if;
+    v_text := format('
+      select e.chunk_id as id from embedding as e %s
+      where e.profile_id = %s and e.tenant_id = %s %s
+      order by e.meaning::halfvec(%s) <=> $1',
+      case when v_narrow then 'join chunk as c on c.id = e.chunk_id' else '' end,
+      p_profile, v_tenant, case when v_narrow then 'and ' || v_condition else '' end,
+      (select p.dimension from profile as p where p.id = p_profile));
+    v_chosen := v_chosen || chosen_by_meaning(v_condition, v_text, p_meaning, exact, p_pool);
   end if;
 
   -- A candidate's neighbours are rows too: they carry its context, and may be hits themselves.
@@ -284,7 +342,7 @@ begin
     with core as materialized (
       select c.id, c.thread, c.created_at, c.memory_id, c.piece
       from chunk as c
-      where c.profile_id = %1$s and c.id = any($2 || $3)
+      where c.profile_id = %1$s and c.id = any($2)
     ), turns as (
       select t.id, t.joined
       from core as o cross join lateral (
@@ -319,7 +377,7 @@ begin
     array_to_string(v_body, ','), array_to_string(v_head, ','))
   into chunk_ids, memory_ids, pieces, threads, times, lengths, digests, joined, in_scope,
        similarities, body, head
-  using p_meaning, v_by_words, v_by_meaning;
+  using p_meaning, v_chosen;
 
   select count(*) into pending
   from (select from job where tenant_id = v_tenant and parked_at is null limit 1000) as j;
@@ -332,3 +390,8 @@ grant execute on function evidence to recall_service;
 create or replace function exact_rows() returns integer
 language sql immutable
 as $$ select 5000 $$;
+
+-- How many rows with a rare word of the question the keyword leg scores.
+create or replace function candidate_rows() returns integer
+language sql immutable
+as $$ select 2000 $$;
