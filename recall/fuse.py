@@ -71,12 +71,17 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A memory with its score and the parts that add up to it; `row` is its best chunk's."""
+    """A memory with its score and the parts that add up to it; `row` is its best chunk's.
+
+    `count` memories, itself included, have its very text.
+    """
 
     memory_id: int
     row: int
     score: float
-    parts: dict[str, float]
+    words: float
+    meaning: float
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -135,10 +140,19 @@ def score_rows(evidence: Evidence, around: int) -> Scores:
     return Scores(by_word.sum(axis=1), top / bottom, by_word)
 
 
-def fuse(evidence: Evidence, mode: Mode, around: int) -> list[Ranked]:
+def faded(scores: Floats, times: np.ndarray, half_life: float, now: float) -> Floats:
+    """Return scores halved for every `half_life` days of age; times in microseconds like `now`."""
+    days = np.maximum(now - times, 0) / 86_400e6
+    return scores * np.exp2(-days / half_life)
+
+
+def fuse(
+    evidence: Evidence, mode: Mode, around: int, fade: tuple[float, float] | None = None
+) -> list[Ranked]:
     """Return the memories in scope, best first; ties go to the newer, then to the higher id.
 
-    A memory scores by its best chunk. In keyword mode it must hold a word of the question itself.
+    A memory scores by its best chunk, and identical texts of one author fold into their best. In
+    keyword mode a memory must hold a word of the question itself.
     """
     scores = score_rows(evidence, around)
     words, meaning = {
@@ -146,6 +160,8 @@ def fuse(evidence: Evidence, mode: Mode, around: int) -> list[Ranked]:
         "semantic": (np.zeros_like(scores.words), scores.meaning),
         "keyword": (scores.words, np.zeros_like(scores.meaning)),
     }[mode]
+    if fade is not None:
+        words, meaning = (faded(part, evidence.times, *fade) for part in (words, meaning))
     total = words + meaning
     if not len(total):
         return []
@@ -155,12 +171,61 @@ def fuse(evidence: Evidence, mode: Mode, around: int) -> list[Ranked]:
     rows = np.flatnonzero(keep)
     order = rows[np.lexsort((-evidence.memory_ids[rows], -evidence.times[rows], -total[rows]))]
     _, best = np.unique(evidence.memory_ids[order], return_index=True)
+    order = order[np.sort(best)]
+    _, same, counts = np.unique(evidence.digests[order], return_index=True, return_counts=True)
+    by_place = np.argsort(same)
     return [
         Ranked(
             int(evidence.memory_ids[row]),
             int(row),
             float(total[row]),
-            {"words": float(words[row]), "meaning": float(meaning[row])},
+            float(words[row]),
+            float(meaning[row]),
+            int(count),
         )
-        for row in order[np.sort(best)]
+        for row, count in zip(order[same[by_place]], counts[by_place], strict=True)
     ]
+
+
+def by_session(ranked: list[Ranked], evidence: Evidence) -> list[Ranked]:
+    """Return each session's best turn: a session is worth what its best turn is, never a mean."""
+    seen: set[int] = set()
+    best = []
+    for found in ranked:
+        thread = int(evidence.threads[found.row])
+        if thread not in seen:
+            seen.add(thread)
+            best.append(found)
+    return best
+
+
+def explain(evidence: Evidence, ranked: list[Ranked], around: int) -> list[dict[str, Any]]:
+    """Return for each hit the parts of its score: `words` + `meaning` = score.
+
+    `by_word` adds up to `words`. `similarity` is the chunk's own cosine, before its neighbours'.
+    """
+    by_word = score_rows(evidence, around).by_word
+    return [
+        {
+            "words": found.words,
+            "meaning": found.meaning,
+            "by_word": {
+                word.partition(":")[2] if word[0].isdigit() else word: float(value)
+                for word, value in zip(
+                    evidence.words,
+                    by_word[found.row] * _share(by_word[found.row], found),
+                    strict=True,
+                )
+                if value > 0
+            },
+            "similarity": float(evidence.similarities[found.row]),
+            "exact": bool(evidence.exact),
+        }
+        for found in ranked
+    ]
+
+
+def _share(by_word: Floats, found: Ranked) -> float:
+    """Return what turns a row's words into its part of the score: the mode's weight, and age."""
+    whole = float(by_word.sum())
+    return found.words / whole if whole > 0 else 0.0

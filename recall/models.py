@@ -170,6 +170,7 @@ class Question(Scope):
     neighbors: Around | None = None
     group_by: Literal["session"] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    recency_half_life: Annotated[float, Field(gt=0)] | None = None  # days
     explain: bool = False
 
 
@@ -208,6 +209,7 @@ class Hit:
     created_at: datetime
     metadata: dict[str, Any]
     score: float
+    count: int = 1  # memories with this very text, by this author, that were found
     neighbors: Neighbors | None = None
     explain: dict[str, Any] | None = None
 
@@ -216,13 +218,15 @@ class Hit:
 class Answer:
     """The hits, best first, with timings in milliseconds.
 
-    `pending` counts memories that are stored but not yet searchable, up to 1,000.
+    `pending` counts memories that are stored but not yet searchable, up to 1,000. `left_out` are
+    the ids of hits that did not fit into `max_tokens`.
     """
 
     results: tuple[Hit, ...]
     took_ms: dict[str, float]
     profile: str
     pending: int
+    left_out: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

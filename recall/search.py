@@ -2,56 +2,66 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgvector import HalfVector
 from psycopg.rows import dict_row
 
-from recall.fuse import Evidence, fuse
+from recall.fuse import Evidence, by_session, explain, fuse
 from recall.models import Answer, Hit, Neighbors, Scope, Turn
+from recall.pack import pack
 from recall.queries import query
 from recall.vectors import load_arrays
 from recall.words import question_words
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
 
     from recall.database import Connection, Database
+    from recall.embedding import QueryBatcher
     from recall.fuse import Ranked
     from recall.models import Profile, Question
-
-    Embed = Callable[[str], Awaitable[np.ndarray]]
 
 #: Candidates of each leg, and turns on each side of one that count as its context.
 POOL = 100
 AROUND = 4
+#: Postgres counts time from here.
+POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Searcher:
     """Answers questions on one database with one profile's model."""
 
-    def __init__(self, database: Database, profile: Profile, embed: Embed) -> None:
+    def __init__(self, database: Database, profile: Profile, batcher: QueryBatcher) -> None:
         self._database = database
         self._profile = profile
-        self._embed = embed
+        self._batcher = batcher
 
     async def recall(self, tenant: int, question: Question) -> Answer:
         """Return what `tenant` remembers about the question, best first."""
         begun = time.perf_counter()
-        meaning = None if question.mode == "keyword" else await self._embed(question.query)
+        meaning = None if question.mode == "keyword" else await self._batcher.embed(question.query)
         embedded = time.perf_counter()
 
         async def work(connection: Connection) -> tuple[int, list[Hit]]:
             evidence = await _evidence(connection, self._profile, question, meaning)
-            ranked = fuse(evidence, question.mode, AROUND)[: question.limit]
-            return evidence.pending, await _expand(connection, question, ranked)
+            ranked = fuse(evidence, question.mode, AROUND, _fade(question))
+            if question.group_by == "session":
+                ranked = by_session(ranked, evidence)
+            ranked = ranked[: question.limit]
+            explained = explain(evidence, ranked, AROUND) if question.explain else None
+            return evidence.pending, await _expand(connection, question, ranked, explained)
 
         pending, hits = await self._database.run(work, tenant)
+        left_out = None
+        if question.max_tokens is not None:
+            hits, left_out = await self._pack(hits, question.max_tokens)
         ended = time.perf_counter()
         took = {"embed": embedded - begun, "search": ended - embedded, "total": ended - begun}
         return Answer(
@@ -59,7 +69,16 @@ class Searcher:
             {leg: round(seconds * 1000, 3) for leg, seconds in took.items()},
             self._profile.model,
             pending,
+            left_out,
         )
+
+    async def _pack(self, hits: list[Hit], budget: int) -> tuple[list[Hit], tuple[int, ...]]:
+        """Keep the hits that fit into `budget` of the model's tokens, neighbours included."""
+        texts = [" ".join((*_around(hit), hit.content)) for hit in hits]
+        offsets = await asyncio.to_thread(self._batcher.embedder.token_offsets, texts)
+        kept = pack([len(of_text) for of_text in offsets], budget)
+        out = tuple(hit.id for place, hit in enumerate(hits) if place not in set(kept))
+        return [hits[place] for place in kept], out
 
 
 async def _evidence(
@@ -94,7 +113,10 @@ def _scope(question: Question) -> str:
 
 
 async def _expand(
-    connection: Connection, question: Question, ranked: Sequence[Ranked]
+    connection: Connection,
+    question: Question,
+    ranked: Sequence[Ranked],
+    explained: Sequence[dict[str, Any]] | None,
 ) -> list[Hit]:
     around = question.neighbors
     cursor = await connection.cursor(row_factory=dict_row).execute(
@@ -106,17 +128,35 @@ async def _expand(
         },
     )
     rows = {row["id"]: row for row in await cursor.fetchall()}
-    return [_hit(rows[r.memory_id], r, question) for r in ranked if r.memory_id in rows]
+    hits = []
+    for place, found in enumerate(ranked):
+        row = rows.get(found.memory_id)
+        if row is None:
+            continue  # erased between the two statements
+        before, after = _turns(row.pop("before")), _turns(row.pop("after"))
+        hits.append(
+            Hit(
+                **row,
+                score=found.score,
+                count=found.count,
+                neighbors=Neighbors(before, after) if around else None,
+                explain=explained[place] if explained else None,
+            )
+        )
+    return hits
 
 
-def _hit(row: dict[str, Any], ranked: Ranked, question: Question) -> Hit:
-    before, after = _turns(row.pop("before")), _turns(row.pop("after"))
-    return Hit(
-        **row,
-        score=ranked.score,
-        neighbors=Neighbors(before, after) if question.neighbors else None,
-        explain=ranked.parts if question.explain else None,
-    )
+def _around(hit: Hit) -> Iterator[str]:
+    if hit.neighbors:
+        yield from (turn.content for turn in (*hit.neighbors.before, *hit.neighbors.after))
+
+
+def _fade(question: Question) -> tuple[float, float] | None:
+    """Return the half-life in days and the present in the evidence's microseconds."""
+    if question.recency_half_life is None:
+        return None
+    now = (datetime.now(UTC) - POSTGRES_EPOCH).total_seconds() * 1e6
+    return question.recency_half_life, now
 
 
 def _turns(rows: list[dict[str, Any]] | None) -> tuple[Turn, ...]:

@@ -88,7 +88,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             embedder,
             batcher,
             profile,
-            Searcher(database, profile, batcher.embed),
+            Searcher(database, profile, batcher),
             Worker(database, batcher, profile, settings),
         )
 

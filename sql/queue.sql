@@ -58,7 +58,7 @@ with given as materialized (
   select g.id, %(profile)s, current_tenant(), g.memory_id, g.piece, m.kind,
          coalesce(m.session_id, -m.id), m.role,
          m.author, m.user_id, m.created_at, g.starts, g.ends, w.length,
-         hashtextextended(m.content, 0), labelled(w.words, h.words)
+         hashtextextended(concat_ws(E'\x1f', m.kind, m.author, m.title, m.content), 0), labelled(w.words, h.words)
   from given as g
   join memory as m on m.id = g.memory_id
   cross join lateral index_words(current_tenant(), %(language)s, string_to_array(g.tokens, ' '),

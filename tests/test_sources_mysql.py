@@ -1,4 +1,4 @@
-"""PraisonAI's store in MySQL or MariaDB; RECALL_TEST_MYSQL names a server to make databases on."""
+"""PraisonAI's store in MySQL or MariaDB; TEST_MYSQL_URL names a server to make databases on."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ TABLES = (
 @pytest.fixture
 def mysql() -> Iterator[tuple[str, Any]]:
     """The URL of an empty database, and a cursor in it."""
-    server = os.environ.get("RECALL_TEST_MYSQL")
+    server = os.environ.get("TEST_MYSQL_URL")
     if not server:
-        pytest.skip("RECALL_TEST_MYSQL names no server")
+        pytest.skip("TEST_MYSQL_URL names no server")
     parts, name = urlsplit(server), f"t_{uuid.uuid4().hex[:12]}"
     with closing(
         pymysql.connect(

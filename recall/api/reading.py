@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -11,7 +12,7 @@ from recall import history
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
 from recall.errors import Invalid
-from recall.models import Question, sentence
+from recall.models import Answer, Question, sentence
 
 routes = APIRouter()
 
@@ -68,24 +69,14 @@ def _without_id(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "id"}
 
 
-def _answer(answer: Any, question: Question) -> Any:
-    """Leave out what was not asked for: `neighbors` and `explain` of every hit."""
-    from dataclasses import asdict
-
-    unasked = {
-        name
-        for name, asked in (("neighbors", question.neighbors), ("explain", question.explain))
-        if not asked
-    }
-    if not unasked:
-        return answer
-    results = [
-        {name: value for name, value in asdict(hit).items() if name not in unasked}
-        for hit in answer.results
-    ]
-    return {
-        "results": results,
-        "took_ms": answer.took_ms,
-        "profile": answer.profile,
-        "pending": answer.pending,
-    }
+def _answer(answer: Answer, question: Question) -> dict[str, Any]:
+    """Leave out what was not asked for: `neighbors` and `explain` of a hit, `left_out`."""
+    value = asdict(answer)
+    for hit in value["results"]:
+        if question.neighbors is None:
+            del hit["neighbors"]
+        if not question.explain:
+            del hit["explain"]
+    if question.max_tokens is None:
+        del value["left_out"]
+    return value

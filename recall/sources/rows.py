@@ -142,7 +142,9 @@ def _fitted(fields: dict[str, Any]) -> dict[str, Any]:
 def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return what JSON and recall's limit allow; the largest facts go first."""
     told = {name: value for name, value in metadata.items() if value not in (None, "", [], {})}
-    if all(value is True or (isinstance(value, str) and len(value) < 256) for value in told.values()):
+    if all(
+        value is True or (isinstance(value, str) and len(value) < 256) for value in told.values()
+    ):
         return told  # the usual case, at a tenth of the cost
     plain: dict[str, Any] = json.loads(
         json.dumps(told, default=str, ensure_ascii=False), parse_constant=lambda _: None
