@@ -32,7 +32,7 @@ for name in list(os.environ):
 
 from recall import embedded, keys, migrate, profiles
 from recall.database import Database
-from recall.embedding import open_embedder
+from recall.embedding import QueryBatcher, open_embedder
 from recall.index import RECIPE
 from recall.models import Profile
 from recall.search import Searcher
@@ -254,18 +254,22 @@ async def tenant(database: Database) -> int:
 
 
 @pytest.fixture
-def searcher(database: Database, profile: Profile, embedder: Embedder) -> Searcher:
-    async def embed(text: str) -> np.ndarray:
-        return embedder.embed_queries([text])[0]
+async def batcher(embedder: Embedder) -> AsyncIterator[QueryBatcher]:
+    batcher = QueryBatcher(embedder)
+    yield batcher
+    await batcher.aclose()
 
-    return Searcher(database, profile, embed)
+
+@pytest.fixture
+def searcher(database: Database, profile: Profile, batcher: QueryBatcher) -> Searcher:
+    return Searcher(database, profile, batcher)
 
 
 @pytest.fixture
 def worker(
-    database: Database, embedder: Embedder, profile: Profile, settings: Settings
+    database: Database, batcher: QueryBatcher, profile: Profile, settings: Settings
 ) -> Worker:
-    return Worker(database, embedder, profile, settings)
+    return Worker(database, batcher, profile, settings)
 
 
 @dataclass

@@ -163,7 +163,7 @@ def evidence(draw: st.DrawFn) -> Evidence:
         threads=column("thread", np.int64),
         times=column("time", np.int64),
         lengths=column("length", np.int32),
-        digests=column("id", np.int64),
+        digests=column("memory", np.int64),  # no two memories are twins
         joined=column("joined", np.bool_),
         in_scope=column("in_scope", np.bool_),
         similarities=column("similarity", np.float32),

@@ -136,8 +136,7 @@ def test_the_order_of_rows_changes_nothing(found: Evidence, mode: Mode, random: 
 @given(evidence(), modes)
 def test_the_parts_of_a_score_add_up_to_it(found: Evidence, mode: Mode) -> None:
     for ranked in fuse.fuse(found, mode, AROUND):
-        assert sum(ranked.parts.values()) == pytest.approx(ranked.score)
-        assert set(ranked.parts) == {"words", "meaning"}
+        assert ranked.words + ranked.meaning == pytest.approx(ranked.score)
 
 
 @given(evidence(), modes)
@@ -148,6 +147,41 @@ def test_every_memory_in_scope_is_ranked_once_and_no_other(found: Evidence, mode
     assert set(ranked) <= in_scope
     if mode != "keyword":
         assert set(ranked) == in_scope
+
+
+@given(evidence(), modes)
+def test_an_explanation_adds_up_to_the_score(found: Evidence, mode: Mode) -> None:
+    ranked = fuse.fuse(found, mode, AROUND)
+    for hit, parts in zip(ranked, fuse.explain(found, ranked, AROUND), strict=True):
+        assert parts["words"] + parts["meaning"] == pytest.approx(hit.score)
+        assert sum(parts["by_word"].values()) == pytest.approx(parts["words"])
+
+
+@given(evidence(), modes, st.floats(0.01, 1000))
+def test_age_halves_a_score(found: Evidence, mode: Mode, half_life: float) -> None:
+    now = 4e6
+    plain = {r.memory_id: r for r in fuse.fuse(found, mode, AROUND)}
+    for hit in fuse.fuse(found, mode, AROUND, (half_life, now)):
+        days = (now - float(found.times[hit.row])) / 86_400e6
+        if hit.row == plain[hit.memory_id].row:
+            expected = plain[hit.memory_id].score * 0.5 ** (days / half_life)
+            assert hit.score == pytest.approx(expected)
+
+
+@given(evidence(), modes)
+def test_a_session_stands_for_its_best_turn(found: Evidence, mode: Mode) -> None:
+    ranked = fuse.fuse(found, mode, AROUND)
+    sessions = fuse.by_session(ranked, found)
+    threads = [int(found.threads[hit.row]) for hit in sessions]
+    assert threads == list(dict.fromkeys(int(found.threads[hit.row]) for hit in ranked))
+    assert [hit for hit in ranked if hit in sessions] == sessions
+
+
+def test_twins_fold_into_the_best_of_them() -> None:
+    apart = np.zeros(4, np.bool_)
+    found = turns(0.2, 0.8, 0.5, 0.1, digests=np.array([1, 2, 1, 1]), joined=apart)
+    ranked = fuse.fuse(found, "semantic", AROUND)
+    assert [(hit.memory_id, hit.count) for hit in ranked] == [(2, 1), (3, 3)]
 
 
 @given(evidence())
@@ -184,7 +218,7 @@ def turns(*similarities: float, **more: object) -> Evidence:
         threads=np.ones(n, np.int64),
         times=np.arange(n),
         lengths=np.full(n, 10),
-        digests=np.arange(n),
+        digests=np.arange(n),  # nobody's twin
         joined=np.arange(n) > 0,
         in_scope=np.ones(n, np.bool_),
         similarities=np.array(similarities, np.float32),

@@ -193,7 +193,9 @@ def test_sql_reads_any_table_by_named_columns(source_database: str) -> None:
     assert (first.role, first.author, first.content) == ("user", "ann", "50% of 1")
     assert first.metadata == {"source": "sql", "n": 1, "score": "1.5"}
     assert first.created_at and first.created_at.isoformat() == "2025-12-31T22:01:00+00:00"
-    plain = open_source(source_database, "sql", query="select line as content from chat order by no")
+    plain = open_source(
+        source_database, "sql", query="select line as content from chat order by no"
+    )
     assert read(plain).rows == 32
 
 

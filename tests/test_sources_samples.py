@@ -56,7 +56,9 @@ def test_reasons_of_the_samples_are_the_tables_own() -> None:
     moltnet = sample("moltnet-sqlite.db")
     removed = "select count(*) from messages join rooms r on r.id = room_id where deleted_at > ''"
     assert counted(moltnet, removed) == 1
-    assert counted(moltnet, """select count(*) from messages where parts_json = '[{"kind":"text"}]'""")
+    assert counted(
+        moltnet, """select count(*) from messages where parts_json = '[{"kind":"text"}]'"""
+    )
 
 
 def test_openzess_keeps_titles_personas_and_categories() -> None:
@@ -148,7 +150,7 @@ def test_praisonai_reads_all_three_encodings_of_a_tool() -> None:
     assert [(m.role, m.content) for m in reading.messages[1:4]] == [
         ("assistant", 'search {"q":"neon"}'),
         ("tool", "3 results found"),
-        ("tool", "search {\"q\": \"neon\"}\n{'hits': 3}"),
+        ("tool", 'search {"q": "neon"}\n{\'hits\': 3}'),
     ]
     assert [m.metadata.get("tool") for m in reading.messages[1:4]] == ["search", None, "search"]
     assert reading.messages[0].user_id is None, "default is its word for nobody"

@@ -12,6 +12,7 @@ from recall import __version__, keys
 from recall.api import errors, operations, reading, writing
 from recall.api.caller import Gate
 from recall.api.limits import BodyLimit
+from recall.api.metrics import Metrics, Timing
 from recall.sample import load_sample
 from recall.service import DEFAULT_TENANT, open_service, running_worker
 
@@ -53,7 +54,9 @@ def create_app(settings: Settings) -> FastAPI:
         # A tool that reads the schema names operations after the functions.
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.metrics = Metrics()
     app.add_middleware(BodyLimit)
+    app.add_middleware(Timing, metrics=app.state.metrics)
     errors.register(app)
     for routes in (reading.routes, writing.routes, operations.routes):
         app.include_router(routes)

@@ -13,6 +13,7 @@ from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
 from recall.errors import Invalid
 from recall.models import Answer, Question, sentence
+from recall.service import Service
 
 routes = APIRouter()
 
@@ -22,9 +23,9 @@ MANY = {"kinds", "session_ids", "exclude_session_ids", "roles", "authors"}
 
 
 @routes.post("/recall")
-async def recall(question: Question, tenant: Tenant, running: Running) -> Json:
+async def recall(request: Request, question: Question, tenant: Tenant, running: Running) -> Json:
     """Find the memories that a question is about, best first."""
-    return Json(_answer(await running.searcher.recall(tenant, question), question))
+    return await _recall(request, question, tenant, running)
 
 
 @routes.get("/recall")
@@ -39,7 +40,7 @@ async def recall_by_url(request: Request, tenant: Tenant, running: Running) -> J
     except ValidationError as error:
         field, message = sentence(error)
         raise Invalid(message, field) from error
-    return Json(_answer(await running.searcher.recall(tenant, question), question))
+    return await _recall(request, question, tenant, running)
 
 
 @routes.get("/sessions")
@@ -67,6 +68,12 @@ async def get_messages(
 
 def _without_id(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "id"}
+
+
+async def _recall(request: Request, question: Question, tenant: int, running: Service) -> Json:
+    answer = await running.searcher.recall(tenant, question)
+    request.app.state.metrics.question(answer)
+    return Json(_answer(answer, question))
 
 
 def _answer(answer: Answer, question: Question) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 
 from recall import memories, queue
@@ -37,17 +37,21 @@ class Notes(Value):
 
 
 @routes.post("/messages", status_code=202)
-async def post_messages(batch: Messages, tenant: Tenant, running: Running, wait: Wait = 0) -> Json:
+async def post_messages(
+    request: Request, batch: Messages, tenant: Tenant, running: Running, wait: Wait = 0
+) -> Json:
     """Store messages durably and index them soon."""
     stored = await memories.save_messages(running.database, tenant, batch.messages)
-    return await _accepted(running, tenant, stored, wait)
+    return await _accepted(request, running, tenant, stored, wait)
 
 
 @routes.post("/notes", status_code=202)
-async def post_notes(batch: Notes, tenant: Tenant, running: Running, wait: Wait = 0) -> Json:
+async def post_notes(
+    request: Request, batch: Notes, tenant: Tenant, running: Running, wait: Wait = 0
+) -> Json:
     """Store notes durably and index them soon."""
     stored = await memories.save_notes(running.database, tenant, batch.notes)
-    return await _accepted(running, tenant, stored, wait)
+    return await _accepted(request, running, tenant, stored, wait)
 
 
 @routes.get("/notes/{id}")
@@ -90,8 +94,11 @@ async def delete_user(user_id: str, tenant: Tenant, running: Running) -> Json:
     return Json({"deleted": await memories.forget_user(running.database, tenant, user_id)})
 
 
-async def _accepted(running: Service, tenant: int, stored: Stored, wait: float) -> Json:
+async def _accepted(
+    request: Request, running: Service, tenant: int, stored: Stored, wait: float
+) -> Json:
     running.worker.nudge()
+    request.app.state.metrics.stored.inc(stored.accepted)
     body: dict[str, Any] = {
         "ids": stored.ids,
         "accepted": stored.accepted,

@@ -1,9 +1,10 @@
 """The model behind an event loop: questions first and together, documents in between.
 
 Questions that arrive while one is being embedded form the next batch; the first goes at once, so
-nobody waits for company. Documents are embedded in slices of some 50 ms. Engines that bear two
-calls at once get a thread for each kind; with the others both share one, where a question waits
-for the slice in hand at most.
+nobody waits for company. Documents are embedded in slices. An engine that bears two calls at once
+gets a thread for each kind: a question takes 2.8 ms during a backfill and 2.3 ms without. With the
+other engines both kinds share one thread and slices are short: a question waits for the slice in
+hand at most, 38 ms in the median.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float32]
 
 MOST_QUESTIONS = 64  # a batch; more would make the first of them wait for the last
-SLICE_SECONDS = 0.05
+SLICE_SECONDS = 0.05  # on a thread shared with questions
+OWN_SLICE_SECONDS = 0.5  # on its own: long enough that its beginning and end do not show
 SLICE_CHARACTERS = 8_000  # of the first slice; the following ones are sized by its time
 
 
@@ -42,8 +44,10 @@ class QueryBatcher:
         self._closed = False
         self._questions = ThreadPoolExecutor(1, thread_name_prefix="recall-questions")
         self._documents = self._questions
+        self._slice_seconds = SLICE_SECONDS
         if embedder.concurrent:
             self._documents = ThreadPoolExecutor(1, thread_name_prefix="recall-documents")
+            self._slice_seconds = OWN_SLICE_SECONDS
         self._slice = float(SLICE_CHARACTERS)
 
     async def embed(self, text: str) -> Vector:
@@ -96,8 +100,8 @@ class QueryBatcher:
 
     def _resize(self, seconds: float) -> None:
         """Move the slice towards the time that it should take, at most twofold at once."""
-        self._slice *= min(2.0, max(0.5, SLICE_SECONDS / max(seconds, 1e-6)))
-        self._slice = min(max(self._slice, 500.0), 200_000.0)
+        self._slice *= min(2.0, max(0.5, self._slice_seconds / max(seconds, 1e-6)))
+        self._slice = min(max(self._slice, 500.0), 2_000_000.0)
 
     async def _run_questions(self) -> None:
         try:

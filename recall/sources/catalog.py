@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,10 @@ class Table:
 
     schema: str  # "" where the database has none
     name: str
-    columns: Mapping[str, Column] = field(repr=False)
+    columns: dict[str, Column] = field(repr=False)
     sql: str | None = None
+    #: The SQL of what tells two rows apart that agree in every column; of the table `t`.
+    tie: str | None = None
 
     @property
     def path(self) -> str:

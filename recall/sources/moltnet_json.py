@@ -8,7 +8,7 @@ from recall.errors import SourceUnreadable
 from recall.sources.clock import earlier, instant
 from recall.sources.content import listing, mapping, parsed, words
 from recall.sources.files import fingerprint
-from recall.sources.moltnet import NAME, told
+from recall.sources.moltnet_messages import NAME, told
 from recall.sources.rows import Skip, Step, keys, resumed
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recall.sources import Found, Position, Skipped
-    from recall.sources.moltnet import Places
+    from recall.sources.moltnet_messages import Places
 
 #: The maps of a place's messages, and the kind of place.
 MESSAGES = {"room_messages": "room", "thread_messages": "thread", "direct_messages": "dm"}

@@ -63,9 +63,9 @@ class Mysql:
         """Return the column itself: the driver gives JSON as text and times as times."""
         return sql
 
-    def sorting(self, column: Column, sql: str, last: bool) -> str:
+    def sorting(self, column: Column, sql: str) -> str:
         """Return an order of `column` in which NULLs have their place."""
-        return sql if last or not column.nullable else f"coalesce({sql}, {least(column, None)})"
+        return f"coalesce({sql}, {least(column)})" if column.nullable else sql
 
     @contextmanager
     def run(self, sql: str, values: Sequence[Any]) -> Iterator[Iterator[tuple[Any, ...]]]:

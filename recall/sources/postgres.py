@@ -23,7 +23,8 @@ FETCHED = 250
 NATIVE = {"real", "double precision", "float4", "float8", "text", "bytea"}
 
 COLUMNS = """
-select n.nspname, c.relname, a.attname, format_type(a.atttypid, null), not a.attnotnull
+select n.nspname, c.relname, a.attname, format_type(a.atttypid, null), not a.attnotnull,
+  c.relkind = 'r' and not exists (select from pg_index where indrelid = c.oid and indisprimary)
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n
 on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'v', 'm', 'f') and a.attnum > 0
 and not a.attisdropped and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
@@ -76,14 +77,12 @@ class Postgres:
         }
         return sql if native else f"{sql}::text"
 
-    def sorting(self, column: Column, sql: str, last: bool) -> str:
+    def sorting(self, column: Column, sql: str) -> str:
         """Return an order of `column` in which NULLs have their place."""
-        if not column.nullable or column.type.startswith("timestamp"):
+        if not column.nullable:
             return sql
-        if last:
-            return f"coalesce({sql}::text, t.ctid::text)"
         known = column.number or column.type in {"text", "character varying"}
-        return f"coalesce({sql}, {least(column, None)})" if known else sql
+        return f"coalesce({sql}, {least(column)})" if known else f"coalesce({sql}::text, '')"
 
     @contextmanager
     def run(self, sql: str, values: Sequence[Any]) -> Iterator[Iterator[tuple[Any, ...]]]:
@@ -98,11 +97,14 @@ class Postgres:
 
     def catalog(self) -> Catalog:
         """Return what tables there are."""
-        tables: dict[tuple[str, str], dict[str, Column]] = {}
+        tables: dict[tuple[str, str], Table] = {}
         with self.run(COLUMNS, ()) as rows:
-            for schema, table, column, kind, nullable in rows:
-                tables.setdefault((schema, table), {})[column] = Column(column, kind, nullable)
-        return Catalog([Table(*path, columns) for path, columns in tables.items()])
+            for schema, name, column, kind, nullable, keyless in rows:
+                # Where no key tells rows apart, their places in the table do.
+                tie = "t.ctid::text" if keyless else None
+                table = tables.setdefault((schema, name), Table(schema, name, {}, tie=tie))
+                table.columns[column] = Column(column, kind, nullable)
+        return Catalog([*tables.values()])
 
     def columns(self, table: str) -> dict[str, Column]:
         """Return the columns of a query in parentheses."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from recall.errors import SourceUnreadable
 from recall.sources.content import flatten, listing, mapping, name, words
 from recall.sources.files import fingerprint
-from recall.sources.praisonai import NAME, turn
+from recall.sources.praisonai_turns import NAME, turn
 from recall.sources.rows import Skip, Step, digest, keys, resumed
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from recall.errors import SourceUnreadable
 from recall.sources.content import mapping, parsed
 from recall.sources.databases import connected, is_url, origin_of
-from recall.sources.registry import MODULES, module_of
+from recall.sources.kinds import MODULES, module_of
 
 if TYPE_CHECKING:
     from recall.sources.catalog import Catalog

@@ -1,30 +1,16 @@
-"""The sources by name. A source's module is imported when it is opened, not before."""
+"""Where a history is opened: by the name of its kind, or by what it is recognised as."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
 from recall.errors import SourceUnreadable
+from recall.sources.kinds import module_of
+from recall.sources.recognition import recognise
 
 if TYPE_CHECKING:
     from recall.sources import Source
-
-#: The name on the command line and the module that reads it.
-MODULES = {
-    "openzess": "openzess",
-    "chatkit": "chatkit",
-    "openai": "openai_conversations",
-    "openai-agents": "openai_agents",
-    "moltnet": "moltnet",
-    "praisonai": "praisonai",
-    "chatgpt": "chatgpt",
-    "claude": "claude",
-    "langgraph": "langgraph",
-    "jsonl": "jsonl",
-    "sql": "sql",
-}
 
 
 def open_source(target: str, name: str | None = None, **options: Any) -> Source:
@@ -32,10 +18,7 @@ def open_source(target: str, name: str | None = None, **options: Any) -> Source:
 
     `options` are the source's own, such as assume_tz; one that it does not know is refused.
     """
-    if name is None:
-        from recall.sources.recognition import recognise
-
-        name = recognise(target).name
+    name = name or recognise(target).name
     opening = module_of(name).open_source
     known = [p for p in inspect.signature(opening).parameters if p != "target"]
     for option in options:
@@ -44,10 +27,3 @@ def open_source(target: str, name: str | None = None, **options: Any) -> Source:
             raise SourceUnreadable(f"The source {name} has no option {option}; {takes}.")
     source: Source = opening(target, **options)
     return source
-
-
-def module_of(name: str) -> Any:
-    """Return the module that reads the source `name`."""
-    if name not in MODULES:
-        raise SourceUnreadable(f"There is no source {name!r}; choose one of {', '.join(MODULES)}.")
-    return importlib.import_module(f"recall.sources.{MODULES[name]}")

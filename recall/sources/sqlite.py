@@ -56,16 +56,15 @@ class Sqlite:
         """Return the column itself: SQLite has only numbers, text and bytes."""
         return sql
 
-    def sorting(self, column: Column, sql: str, last: bool) -> str:
+    def sorting(self, column: Column, sql: str) -> str:
         """Return an order of `column` in which NULLs and Go's times have their place."""
-        if _written_time(column) and not last:
+        if _written_time(column):
             # Go drops a fraction's trailing zeros, so that RFC 3339 text sorts wrongly.
             fraction = f"case substr({sql}, 20, 1) when '.' then rtrim(substr({sql}, 20), 'Z')"
             padded = f"substr({fraction} else '.' end || '000000000', 1, 10)"
-            return f"(substr({sql}, 1, 19) || {padded})"
-        if not column.nullable or (last and column.whole):
-            return sql
-        return f"coalesce({sql}, {least(column, 't.rowid' if last else None)})"
+            long = f"substr({sql}, 1, 19) || {padded}"
+            return f"case when length({sql}) < 19 then {sql} else {long} end"
+        return f"coalesce({sql}, {least(column)})" if column.nullable else sql
 
     @contextmanager
     def run(self, sql: str, values: Sequence[Any]) -> Iterator[Iterator[tuple[Any, ...]]]:
@@ -78,12 +77,16 @@ class Sqlite:
 
     def catalog(self) -> Catalog:
         """Return what tables there are."""
-        listed = "select name from sqlite_master where type in ('table', 'view')"
+        listed = "select name, type, sql from sqlite_master where type in ('table', 'view')"
         tables = []
-        for (name,) in self._connection.execute(listed).fetchall():
+        for name, kind, sql in self._connection.execute(listed).fetchall():
             info = self._connection.execute(f"pragma table_info({self.quote(name)})").fetchall()
             columns = {c[1]: Column(c[1], c[2], not (c[3] or _is_rowid(c))) for c in info}
-            tables.append(Table("", name, columns))
+            # A single integer key tells rows apart by itself, and is what an index is on.
+            numbered = any(_is_rowid(column) for column in info)
+            has_rowid = kind == "table" and "without rowid" not in (sql or "").lower()
+            tie = "t.rowid" if has_rowid and not numbered else None
+            tables.append(Table("", name, columns, tie=tie))
         return Catalog(tables)
 
     def columns(self, table: str) -> dict[str, Column]:
@@ -94,7 +97,7 @@ class Sqlite:
 
 def _is_rowid(column: tuple[Any, ...]) -> bool:
     # Any other primary key may hold NULL in SQLite.
-    return bool(column[5]) and column[2].upper() == "INTEGER"
+    return column[5] == 1 and column[2].upper() == "INTEGER"
 
 
 def _written_time(column: Column) -> bool:

@@ -8,6 +8,7 @@ stand), and so does a reading that goes on tomorrow.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from recall.sources.clock import earlier
@@ -38,7 +39,8 @@ class Beside(NamedTuple):
 class Select(NamedTuple):
     """Which columns of a table to read, and in which order.
 
-    The last column of `order` tells rows apart; the first may be NULL, and such rows come first.
+    Of several columns of `order` the first may be NULL, and such rows come first. Rows that agree
+    in all of them keep an order of the database's own.
     """
 
     table: Table
@@ -65,8 +67,8 @@ class Database(Protocol):
     def shown(self, column: Column, sql: str) -> str:
         """Return the expression that reads `column` as a plain number or text."""
 
-    def sorting(self, column: Column, sql: str, last: bool) -> str:
-        """Return the expression that orders by `column`; of the `last` it is never NULL."""
+    def sorting(self, column: Column, sql: str) -> str:
+        """Return the expression that orders by `column` and is never NULL."""
 
     def run(
         self, sql: str, values: Sequence[Any]
@@ -98,18 +100,16 @@ def read(database: Database, select: Select, after: list[Any] | None) -> Iterato
 def rewind(stand: list[Any]) -> list[Any] | None:
     """Return a stand somewhat earlier; None, the start, when rows without a time come last."""
     first = stand[0]
-    if first is None:
+    if first is None or isinstance(first, dict):
         return None
     if len(stand) == 1:
         return [first - ROWS_BACK] if isinstance(first, int) else None
     return [earlier(first, SECONDS_BACK)]
 
 
-def least(column: Column, unique: str | None) -> str:
-    """Return the SQL of what stands for NULL in an order; with `unique`, for each row its own."""
-    if column.number:
-        return f"-{unique}" if unique else "-1"
-    return f"'row ' || {unique}" if unique else "''"
+def least(column: Column) -> str:
+    """Return the SQL of what stands for NULL in an order."""
+    return "-1" if column.number else "''"
 
 
 def _path(database: Database, table: Table) -> str:
@@ -140,22 +140,28 @@ def _phase(
 
 
 def _record(select: Select, row: tuple[Any, ...], timeless: bool) -> Record:
-    width = len(select.columns)
-    values = dict(zip(select.columns, row, strict=False))
+    names = [*select.columns]
     if select.beside:
-        values |= {
-            f"beside.{name}": value
-            for name, value in zip(select.beside.columns, row[width:], strict=False)
-        }
-    stand = [_plain(value) for value in row[-(len(select.order) - timeless) :]]
+        names += [f"beside.{name}" for name in select.beside.columns]
+    stand = [_plain(value) for value in row[len(names) :]]
+    values = dict(zip(names, row, strict=False))
     return Record(values, [None, *stand] if timeless else stand)
 
 
 def _plain(value: Any) -> Any:
-    """Return an order value as JSON can carry it."""
-    if isinstance(value, int | str) or (isinstance(value, float) and abs(value) < float("inf")):
-        return value
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    """Return an order value as JSON can carry it; SQLite lets any column hold bytes."""
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
+    if isinstance(value, float) and not isfinite(value):
+        return {"float": str(value)}
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def _bound(value: Any) -> Any:
+    """Return an order value as the database gave it."""
+    if isinstance(value, dict):
+        return bytes.fromhex(value["bytes"]) if "bytes" in value else float(value["float"])
+    return value
 
 
 def _statement(
@@ -172,6 +178,8 @@ def _statement(
         database.shown(columns[name], sql) if sql == quoted[name] else sql
         for name, sql in zip(order, sorts, strict=True)
     ]
+    if select.table.tie:
+        sorts, stands = [*sorts, select.table.tie], [*stands, select.table.tie]
     conditions: list[str] = []
     values: list[Any] = []
     if timeless:
@@ -182,13 +190,13 @@ def _statement(
     if stand and sorts[0] != quoted[order[0]] and not timeless and len(order) > 1:
         # The order of a written time is an expression; its first 19 characters use an index.
         conditions.append(f"{quoted[order[0]]} >= substr({database.mark}, 1, 19)")
-        values.append(stand[0])
+        values.append(_bound(stand[0]))
     if stand:
         # A stand that was rewound names only the first value, and means all from there on.
         whole = len(stand) == len(sorts)
         sides = ", ".join(sorts[: len(stand)]), ", ".join([database.mark] * len(stand))
         conditions.append(f"({sides[0]}) {'>' if whole else '>='} ({sides[1]})")
-        values += stand
+        values += map(_bound, stand)
     sql = f"select {', '.join(shown + stands)} from {_path(database, select.table)} t"
     if conditions:
         sql += f" where {' and '.join(conditions)}"
@@ -199,7 +207,7 @@ def _sort(database: Database, select: Select, name: str) -> str:
     column = select.table.columns[name]
     if name == select.order[0] and len(select.order) > 1:
         column = replace(column, nullable=False)  # its NULLs are a phase of their own
-    return database.sorting(column, f"t.{database.quote(name)}", name == select.order[-1])
+    return database.sorting(column, f"t.{database.quote(name)}")
 
 
 def _beside(database: Database, beside: Beside, quoted: dict[str, str]) -> list[str]:

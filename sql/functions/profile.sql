@@ -16,6 +16,8 @@ begin
   values (p_model, p_revision, p_dimension, p_recipe, p_active)
   returning id into made;
   execute format('create table chunk_%s partition of chunk for values in (%s)', made, made);
+  -- Words stay in the row, uncompressed: ts_rank unpacks its argument at every call.
+  execute format('alter table chunk_%s set (toast_tuple_target = 8160)', made);
   execute format('alter table chunk_%s add primary key (id)', made);
   execute format('create unique index on chunk_%s (memory_id, piece)', made);
   execute format('create index on chunk_%s (thread, created_at, memory_id, piece)', made);

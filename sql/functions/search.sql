@@ -104,7 +104,7 @@ declare
   v_rare integer := 0;
   v_total bigint := 0;
   v_parts text[] := '{}';
-  v_last integer := least(cardinality(p_words), 12);
+  v_last integer;
 begin
   for i in 1 .. cardinality(p_words) loop
     v_total := v_total + p_chunks[i];
@@ -112,6 +112,7 @@ begin
     v_rare := i;
     v_parts := v_parts || quoted(p_words[i]);
   end loop;
+  v_last := least(cardinality(p_words), v_rare + 5);
   for i in v_rare + 1 .. v_last - 1 loop
     v_parts := v_parts || format('(%s & (%s))', quoted(p_words[i]),
       (select string_agg(quoted(w), '|') from unnest(p_words[i + 1 : v_last]) as w));
@@ -129,7 +130,7 @@ declare
 begin
   for v_old in select p.oid::regprocedure from pg_proc as p
                where p.pronamespace = 'recall'::regnamespace
-                 and p.proname in ('evidence', 'terms', 'chosen_by_words', 'chosen_by_meaning') loop
+                 and p.proname in ('evidence', 'terms', 'first_score', 'chosen_by_words', 'chosen_by_meaning') loop
     execute 'drop function ' || v_old;
   end loop;
 end $$;
@@ -165,29 +166,42 @@ begin
   absent := greatest(least(cardinality(v_lexemes), 32) - cardinality(words), 0);
 end $$;
 
--- The chunks of the best p_pool memories by their own words: BM25 with ts_rank as saturation.
+-- SQL of a chunk's first score by its own words, as a share of what the question could reach: BM25
+-- with ts_rank as saturation, over the eight rarest words. It chooses who is looked at; what is
+-- returned is measured with every word.
+create function first_score(p_terms record) returns text
+language plpgsql stable
+as $$
+begin
+  return (select format('(%s) / (0.3 + 0.7 * c.length / %s::float8)',
+    string_agg(format('%s::float8 * ts_rank(''{1,1,1,1}'', c.words, %L)', worth / whole, quoted(w)),
+               ' + ' order by place),
+    greatest(p_terms.corpus_length, 1)::float8 / greatest(p_terms.corpus_chunks, 1))
+  from (
+    select w, place, ln(1 + (p_terms.corpus_chunks - n + 0.5) / (n + 0.5)) as worth,
+           sum(ln(1 + (p_terms.corpus_chunks - n + 0.5) / (n + 0.5))) over () as whole
+    from unnest(p_terms.words, p_terms.word_chunks) with ordinality as u(w, n, place)
+  ) as weighed
+  where place <= 8);
+end $$;
+
+-- The chunks of the best p_pool memories by their own words.
 create function chosen_by_words(
   p_condition text, p_terms record, p_rows float8, p_exact boolean, p_pool integer
 ) returns bigint[]
 language plpgsql stable
 as $$
 declare
-  v_score text;
-  v_query text;
+  v_score text := first_score(p_terms);
+  v_query text := case
+    when p_exact then (select string_agg(quoted(w), '|') from unnest(p_terms.words) as w)
+    -- In a part of the corpus fewer rows match: what is common there may be taken whole.
+    else candidate_query(p_terms.words, p_terms.word_chunks,
+                         candidate_rows() * p_terms.corpus_chunks / greatest(p_rows, 1)) end;
   v_limit integer := p_pool;
   v_ids bigint[];
   v_memories integer;
 begin
-  select format('(%s) / (0.5 + 0.5 * c.length / %s::float8)',
-           string_agg(format('%s::float8 * ts_rank(''{1,1,1,1}'', c.words, %L)',
-             ln(1 + (p_terms.corpus_chunks - n + 0.5) / (n + 0.5)), quoted(w)), ' + '),
-           greatest(p_terms.corpus_length, 1)::float8 / greatest(p_terms.corpus_chunks, 1)),
-         case when p_exact then string_agg(quoted(w), '|') end
-  into v_score, v_query
-  from unnest(p_terms.words, p_terms.word_chunks) as u(w, n);
-  -- In a part of the corpus fewer rows match: what is common there may be taken whole.
-  v_query := coalesce(v_query, candidate_query(p_terms.words, p_terms.word_chunks,
-    candidate_rows() * p_terms.corpus_chunks / greatest(p_rows, 1)));
   loop
     execute format('
       select coalesce(array_agg(k.id), ''{}''), count(distinct k.memory_id) from (
@@ -279,6 +293,8 @@ declare
   v_chosen bigint[] := '{}';
   v_body text[] := '{0}';  -- SQL of each word's weight in `c`
   v_head text[] := '{0}';
+  v_first text := '0';
+  v_any text := '';        -- tsquery: any of the words
   v_text text;
 begin
   select * into v_terms from terms(p_profile, v_language, p_tokens);
@@ -292,6 +308,8 @@ begin
            array_agg(format('ts_rank(''{0,0,0,1}'', c.words, %L)', quoted(w)) order by place)
     into v_body, v_head
     from unnest(words) with ordinality as u(w, place);
+    v_first := first_score(v_terms);
+    v_any := (select string_agg(quoted(w), '|') from unnest(words) as w);
   end if;
 
   foreach v_text in array p_phrases loop
@@ -337,12 +355,14 @@ begin
     v_chosen := v_chosen || chosen_by_meaning(v_condition, v_text, p_meaning, exact, p_pool);
   end if;
 
-  -- A candidate's neighbours are rows too: they carry its context, and may be hits themselves.
+  -- The best candidates' neighbours are rows too: they carry context, and may be hits themselves.
   execute format('
     with core as materialized (
       select c.id, c.thread, c.created_at, c.memory_id, c.piece
-      from chunk as c
+      from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
       where c.profile_id = %1$s and c.id = any($2)
+      order by %6$s + 0.7 * coalesce(1 - (e.meaning <=> $1), 0) desc, c.id
+      limit %7$s
     ), turns as (
       select t.id, t.joined
       from core as o cross join lateral (
@@ -357,15 +377,20 @@ begin
            and (c.created_at, c.memory_id, c.piece) > (o.created_at, o.memory_id, o.piece)
          order by c.created_at, c.memory_id, c.piece limit %2$s)
       ) as t
+      union all
+      select u.id, false from unnest($2) as u(id)
     ), looked_at as materialized (
       select id, bool_or(joined) as joined from turns group by id
     ), measured as (
       select c.*, l.joined, (%3$s) as in_scope,
              coalesce(1 - (e.meaning <=> $1), 0)::real as similarity,
-             array[%4$s]::real[] as in_body, array[%5$s]::real[] as in_head
+             case when m.matches then array[%4$s]::real[] else %9$L end as in_body,
+             case when m.matches then array[%5$s]::real[] else %9$L end as in_head
       from looked_at as l
       join chunk as c on c.profile_id = %1$s and c.id = l.id
       join embedding as e on e.profile_id = %1$s and e.chunk_id = l.id
+      -- Most neighbours hold none of the words: one look at all saves two at each.
+      cross join lateral (select c.words @@ %8$L as matches offset 0) as m
     )
     select coalesce(array_agg(id), ''{}''), coalesce(array_agg(memory_id), ''{}''),
            coalesce(array_agg(piece), ''{}''), coalesce(array_agg(thread), ''{}''),
@@ -374,7 +399,8 @@ begin
            coalesce(array_agg(in_scope), ''{}''), coalesce(array_agg(similarity), ''{}''),
            coalesce(array_agg(in_body), ''{}''), coalesce(array_agg(in_head), ''{}'')
     from measured', p_profile, p_around, v_condition,
-    array_to_string(v_body, ','), array_to_string(v_head, ','))
+    array_to_string(v_body, ','), array_to_string(v_head, ','), v_first, expanded(),
+    v_any, array_fill(0::real, array[cardinality(v_body)]))
   into chunk_ids, memory_ids, pieces, threads, times, lengths, digests, joined, in_scope,
        similarities, body, head
   using p_meaning, v_chosen;
@@ -394,4 +420,9 @@ as $$ select 5000 $$;
 -- How many rows with a rare word of the question the keyword leg scores.
 create or replace function candidate_rows() returns integer
 language sql immutable
-as $$ select 2000 $$;
+as $$ select 1000 $$;
+
+-- How many candidates are looked around: the best by a first score without context.
+create or replace function expanded() returns integer
+language sql immutable
+as $$ select 64 $$;

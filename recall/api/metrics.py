@@ -1,0 +1,80 @@
+"""Counters for Prometheus. They ask nothing of the database: a scrape must not wake Neon."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from recall.models import Answer
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """One process's counters, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Histogram(
+            "recall_request_seconds",
+            "Time to answer a request.",
+            ("route", "method", "status"),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._stages = Histogram(
+            "recall_question_seconds",
+            "Time of a question by stage.",
+            ("stage",),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.stored = Counter(
+            "recall_memories_stored", "Memories acknowledged.", registry=self.registry
+        )
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count an answered request; `route` is the pattern, so that ids make no new series."""
+        self._requests.labels(route, method, str(status)).observe(seconds)
+
+    def question(self, answer: Answer) -> None:
+        """Count an answered question's stages."""
+        for stage, milliseconds in answer.took_ms.items():
+            self._stages.labels(stage).observe(milliseconds / 1000)
+
+    def exposition(self) -> Response:
+        """Return everything in Prometheus's text form."""
+        return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class Timing:
+    """Measures every request."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        begun = time.perf_counter()
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.request(route, scope["method"], status, time.perf_counter() - begun)

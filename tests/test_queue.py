@@ -1,0 +1,224 @@
+"""The queue: a claim is a lease proved by a token, and nothing is ever lost or parked silently."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from recall import memories, queue
+from recall.index import chunk_jobs
+from recall.models import Message, Note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psycopg
+
+    from recall.database import Database
+    from recall.embedding import Embedder
+    from recall.models import Job, Profile
+
+pytestmark = pytest.mark.anyio
+LEASE = 60.0
+
+
+async def store(database: Database, tenant: int, *texts: str, lane: int = memories.LIVE) -> None:
+    batch = [Message(session_id="s", role="user", content=text) for text in texts]
+    await database.run(lambda c: memories.store_messages(c, batch, lane), tenant)
+
+
+async def finish(
+    database: Database, embedder: Embedder, profile: Profile, jobs: Sequence[Job]
+) -> int:
+    chunks = chunk_jobs(jobs, embedder)
+    vectors = {
+        id: embedder.embed_documents([c.embedded for c in made]) for id, made in chunks.items()
+    }
+    return await queue.finish(database, profile, jobs, chunks, vectors)
+
+
+def expire(owner: psycopg.Connection[Any]) -> None:
+    """Let every lease and every pause be over."""
+    owner.execute("update job set due_at = now() - interval '1 second'")
+
+
+def chunks(owner: psycopg.Connection[Any]) -> int:
+    row = owner.execute("select count(*) from chunk").fetchone()
+    return int(row[0]) if row else 0
+
+
+async def test_what_is_claimed_is_not_claimed_again_before_the_lease_ends(
+    database: Database, tenant: int
+) -> None:
+    await store(database, tenant, "one")
+    assert len(await queue.claim(database, 5, LEASE)) == 1
+    assert await queue.claim(database, 5, LEASE) == []
+
+
+async def test_a_lease_that_ran_out_is_claimed_by_another(database: Database, tenant: int) -> None:
+    await store(database, tenant, "one")
+    (first,) = await queue.claim(database, 5, 0.01)
+    await asyncio.sleep(0.02)
+    (second,) = await queue.claim(database, 5, LEASE)
+    assert second.memory_id == first.memory_id
+    assert second.token > first.token
+
+
+async def test_workers_at_the_same_time_claim_different_jobs(
+    database: Database, tenant: int
+) -> None:
+    await store(database, tenant, *map(str, range(30)))
+    claims = await asyncio.gather(*(queue.claim(database, 10, LEASE) for _ in range(3)))
+    ids = [job.memory_id for jobs in claims for job in jobs]
+    assert len(set(ids)) == len(ids)
+    assert len(ids) + len(await queue.claim(database, 30, LEASE)) == 30
+
+
+async def test_whoever_lost_the_claim_writes_nothing(
+    database: Database,
+    tenant: int,
+    embedder: Embedder,
+    profile: Profile,
+    owner: psycopg.Connection[Any],
+) -> None:
+    await store(database, tenant, "one")
+    lost = await queue.claim(database, 5, LEASE)
+    expire(owner)
+    held = await queue.claim(database, 5, LEASE)
+    assert await finish(database, embedder, profile, lost) == 0
+    assert chunks(owner) == 0
+    assert await finish(database, embedder, profile, held) == 1
+    assert chunks(owner) == 1
+    assert await finish(database, embedder, profile, held) == 0
+    assert chunks(owner) == 1
+
+
+async def test_a_late_failure_of_a_lost_claim_changes_nothing(
+    database: Database, tenant: int, owner: psycopg.Connection[Any]
+) -> None:
+    await store(database, tenant, "one")
+    lost = await queue.claim(database, 5, LEASE)
+    expire(owner)
+    await queue.claim(database, 5, LEASE)
+    before = owner.execute("select * from job").fetchall()
+    await queue.fail(database, lost, "late")
+    await queue.release(database, lost)
+    assert owner.execute("select * from job").fetchall() == before
+
+
+async def test_a_note_that_is_replaced_while_it_is_indexed_keeps_the_new_text(
+    database: Database,
+    tenant: int,
+    embedder: Embedder,
+    profile: Profile,
+    owner: psycopg.Connection[Any],
+) -> None:
+    (id,) = (await memories.save_notes(database, tenant, [Note(content="the old text")])).ids
+    old = await queue.claim(database, 5, LEASE)
+    await memories.replace_note(database, tenant, id, Note(content="entirely new"))
+    assert await finish(database, embedder, profile, old) == 0
+    new = await queue.claim(database, 5, LEASE)
+    assert [job.content for job in new] == ["entirely new"]
+    assert await finish(database, embedder, profile, new) == 1
+    assert owner.execute("select words::text like '%entir%' from chunk").fetchall() == [(True,)]
+
+
+async def test_a_memory_that_is_erased_while_it_is_indexed_stays_erased(
+    database: Database,
+    tenant: int,
+    embedder: Embedder,
+    profile: Profile,
+    owner: psycopg.Connection[Any],
+) -> None:
+    await store(database, tenant, "one", "two")
+    jobs = await queue.claim(database, 5, LEASE)
+    await memories.forget(database, tenant, "message", jobs[0].memory_id)
+    assert await finish(database, embedder, profile, jobs) == 1
+    assert owner.execute("select memory_id from chunk").fetchall() == [(jobs[1].memory_id,)]
+
+
+async def test_live_memories_go_before_a_backfill(database: Database, tenant: int) -> None:
+    await store(database, tenant, "old 1", "old 2", lane=memories.BACKFILL)
+    await store(database, tenant, "new 1", "new 2")
+    first = await queue.claim(database, 2, LEASE)
+    assert [job.content for job in first] == ["new 1", "new 2"]
+    assert len(await queue.claim(database, 5, LEASE)) == 2
+
+
+async def test_a_failure_waits_longer_every_time_and_the_fifth_parks_it_with_its_error(
+    database: Database, tenant: int, owner: psycopg.Connection[Any]
+) -> None:
+    await store(database, tenant, "poison")
+    pauses = []
+    for attempt in range(1, 6):
+        jobs = await queue.claim(database, 5, LEASE)
+        assert len(jobs) == 1, attempt
+        await queue.fail(database, jobs, f"Boom: {attempt}")
+        assert await queue.claim(database, 5, LEASE) == []
+        row = owner.execute("select extract(epoch from due_at - now()) from job").fetchone()
+        assert row is not None
+        pauses.append(float(row[0]))
+        expire(owner)
+    assert pauses == sorted(pauses)
+    assert await queue.claim(database, 5, LEASE) == []
+    row = owner.execute("select parked_at is not null, error, attempts from job").fetchone()
+    assert row == (True, "Boom: 5", 5)
+
+
+async def test_a_memory_whose_workers_all_died_is_parked_too(
+    database: Database, tenant: int, owner: psycopg.Connection[Any]
+) -> None:
+    await store(database, tenant, "deadly")
+    for _ in range(5):
+        assert len(await queue.claim(database, 5, LEASE)) == 1
+        expire(owner)
+    assert await queue.claim(database, 5, LEASE) == []
+    row = owner.execute("select parked_at is not null, error from job").fetchone()
+    assert row == (True, "every worker that claimed it died or lost its lease")
+
+
+async def test_a_claim_given_back_is_due_at_once_and_does_not_count(
+    database: Database, tenant: int
+) -> None:
+    await store(database, tenant, "one")
+    for _ in range(7):
+        jobs = await queue.claim(database, 5, LEASE)
+        assert len(jobs) == 1
+        await queue.release(database, jobs)
+
+
+async def test_a_parked_memory_is_tried_again_when_its_note_is_replaced(
+    database: Database, tenant: int, owner: psycopg.Connection[Any]
+) -> None:
+    (id,) = (await memories.save_notes(database, tenant, [Note(content="bad")])).ids
+    owner.execute("update job set parked_at = now(), error = 'x', attempts = 5")
+    assert await queue.claim(database, 5, LEASE) == []
+    await memories.replace_note(database, tenant, id, Note(content="good"))
+    assert [job.content for job in await queue.claim(database, 5, LEASE)] == ["good"]
+
+
+async def test_one_claim_serves_every_tenant(database: Database) -> None:
+    from recall import keys
+
+    for name in ("a", "b"):
+        await store(database, await keys.tenant_id(database, name), name)
+    jobs = await queue.claim(database, 5, LEASE)
+    assert sorted(job.content for job in jobs) == ["a", "b"]
+    assert len({job.tenant_id for job in jobs}) == 2
+
+
+async def test_folding_the_ledgers_changes_no_sum(
+    database: Database, tenant: int, worker: Any, owner: psycopg.Connection[Any]
+) -> None:
+    sums = "select word, sum(chunks) from word_count group by 1 having sum(chunks) <> 0 order by 1"
+    whole = "select sum(chunks), sum(length) from corpus_count"
+    for n in range(3):
+        await store(database, tenant, f"pooler connection {n}", "idle connection")
+        await worker.step()
+    before = owner.execute(sums).fetchall(), owner.execute(whole).fetchall()
+    rows = owner.execute("select count(*) from word_count").fetchone()
+    await queue.compact(database)
+    assert (owner.execute(sums).fetchall(), owner.execute(whole).fetchall()) == before
+    assert owner.execute("select count(*) from word_count").fetchone() < rows
