@@ -240,7 +240,12 @@ def backfill(
 def evaluate(
     file: Annotated[Path, typer.Argument(help="Evaluation set, JSONL.")],
     mode: Annotated[str, typer.Option(help="hybrid, semantic, keyword or all.")] = "all",
+    rrf: Annotated[bool, typer.Option("--rrf", help="Also fuse the legs by rank.")] = False,
+    legs: Annotated[
+        bool, typer.Option("--leg", help="Also each leg on the turn alone, without context.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw R@k into this file (PNG, SVG).")] = None,
 ) -> None:
     """Measure R@k and latency on a set of questions with known evidence.
 
@@ -252,9 +257,64 @@ def evaluate(
     _log(logging.WARNING)
 
     async def work() -> None:
-        from recall.evaluate.command import run
+        from recall.evaluate.command import Comparison, run
 
-        await run(_settings(), file, mode, as_json)
+        summaries = await run(_settings(), file, Comparison(mode, rrf, legs))
+        if as_json:
+            from pydantic_core import to_json
+
+            typer.echo(to_json(summaries, indent=2).decode())
+        else:
+            from recall.tables import print_evaluation
+
+            print_evaluation(file.name, summaries)
+        if plot:
+            from recall.evaluate.plot import draw
+
+            draw(file.name, summaries, plot)
+
+    _run(work())
+
+
+@app.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Put right what is wrong.")] = False,
+) -> None:
+    """Look for what is wrong in the index; status 1 when something is and stays so."""
+    _log(logging.WARNING)
+
+    async def work() -> None:
+        from recall.doctor import examine
+        from recall.service import open_database
+
+        async with open_database(_settings()) as database:
+            findings = await examine(database, fix)
+        for finding in findings:
+            state = "ok" if not finding.found else "fixed" if finding.repaired else "WRONG"
+            typer.echo(f"{state:<6} {finding.found:>8,}  {finding.counts}")
+        if any(finding.found and not finding.repaired for finding in findings):
+            raise typer.Exit(1)
+
+    _run(work())
+
+
+@app.command()
+def language(
+    name: Annotated[str, typer.Argument(help="A Snowball language of Postgres, or simple.")],
+    tenant: Tenant = "default",
+) -> None:
+    """Stem a tenant's words by another language, and queue its memories again."""
+    _log(logging.WARNING)
+
+    async def work() -> None:
+        from recall import keys
+        from recall.languages import set_language
+        from recall.service import open_database
+
+        async with open_database(_settings()) as database:
+            of_tenant = await keys.tenant_id(database, tenant)
+            queued = await set_language(database, of_tenant, name)
+        typer.echo(f"{queued:,} memories will be indexed again, by `recall serve` or a worker")
 
     _run(work())
 

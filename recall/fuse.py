@@ -122,8 +122,9 @@ def score_rows(evidence: Evidence, around: int) -> Scores:
     neighbours = context(evidence, around)
     lengths = evidence.lengths.astype(float)
     mass = np.minimum(lengths, MASS_CAP) + MASS_FLOOR
-    tf = (evidence.body + evidence.head).astype(float).reshape(len(lengths), -1)
-    body = evidence.body.astype(float).reshape(len(lengths), -1)
+    words = len(evidence.words)  # without any, SQL still gives each row a zero
+    tf = (evidence.body + evidence.head).astype(float).reshape(len(lengths), -1)[:, :words]
+    body = evidence.body.astype(float).reshape(len(lengths), -1)[:, :words]
     window, top, bottom = lengths.copy(), mass * evidence.similarities, mass.copy()
     for rows, others, weight in neighbours:  # each row at most once in each `rows`
         tf[rows] += weight[:, None] * body[others]

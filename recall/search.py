@@ -38,7 +38,10 @@ POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 class Searcher:
     """Answers questions on one database with one profile's model."""
 
-    def __init__(self, database: Database, profile: Profile, batcher: QueryBatcher) -> None:
+    def __init__(
+        self, database: Database, profile: Profile, batcher: QueryBatcher, around: int = AROUND
+    ) -> None:
+        self._around = around
         self._database = database
         self._profile = profile
         self._batcher = batcher
@@ -50,12 +53,12 @@ class Searcher:
         embedded = time.perf_counter()
 
         async def work(connection: Connection) -> tuple[int, list[Hit]]:
-            evidence = await _evidence(connection, self._profile, question, meaning)
-            ranked = fuse(evidence, question.mode, AROUND, _fade(question))
+            evidence = await self._evidence(connection, question, meaning)
+            ranked = fuse(evidence, question.mode, self._around, _fade(question))
             if question.group_by == "session":
                 ranked = by_session(ranked, evidence)
             ranked = ranked[: question.limit]
-            explained = explain(evidence, ranked, AROUND) if question.explain else None
+            explained = explain(evidence, ranked, self._around) if question.explain else None
             return evidence.pending, await _expand(connection, question, ranked, explained)
 
         pending, hits = await self._database.run(work, tenant)
@@ -72,6 +75,31 @@ class Searcher:
             left_out,
         )
 
+    async def _evidence(
+        self, connection: Connection, question: Question, meaning: np.ndarray | None
+    ) -> Evidence:
+        words = question_words(question.query)
+        cursor = connection.cursor(binary=True)
+        load_arrays(cursor)
+        await cursor.execute(
+            query("evidence"),
+            {
+                "profile": self._profile.id,
+                "meaning": None if meaning is None else HalfVector(meaning).to_text(),
+                "tokens": [] if question.mode == "semantic" else list(words.tokens),
+                "phrases": [" ".join(phrase) for phrase in words.phrases],
+                # Asked for words alone, a phrase is a demand; in a question it is a hint.
+                "strict": question.mode == "keyword",
+                "excluded": [" ".join(phrase) for phrase in words.excluded],
+                "scope": _scope(question),
+                "pool": POOL,
+                "around": self._around,
+            },
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return Evidence(*row)
+
     async def _pack(self, hits: list[Hit], budget: int) -> tuple[list[Hit], tuple[int, ...]]:
         """Keep the hits that fit into `budget` of the model's tokens, neighbours included."""
         texts = [" ".join((*_around(hit), hit.content)) for hit in hits]
@@ -79,32 +107,6 @@ class Searcher:
         kept = pack([len(of_text) for of_text in offsets], budget)
         out = tuple(hit.id for place, hit in enumerate(hits) if place not in set(kept))
         return [hits[place] for place in kept], out
-
-
-async def _evidence(
-    connection: Connection, profile: Profile, question: Question, meaning: np.ndarray | None
-) -> Evidence:
-    words = question_words(question.query)
-    cursor = connection.cursor(binary=True)
-    load_arrays(cursor)
-    await cursor.execute(
-        query("evidence"),
-        {
-            "profile": profile.id,
-            "meaning": None if meaning is None else HalfVector(meaning).to_text(),
-            "tokens": [] if question.mode == "semantic" else list(words.tokens),
-            "phrases": [" ".join(phrase) for phrase in words.phrases],
-            # Asked for words alone, a phrase is a demand; in a question it is a hint.
-            "strict": question.mode == "keyword",
-            "excluded": [" ".join(phrase) for phrase in words.excluded],
-            "scope": _scope(question),
-            "pool": POOL,
-            "around": AROUND,
-        },
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return Evidence(*row)
 
 
 def _scope(question: Question) -> str:

@@ -50,8 +50,9 @@ def print_status(status: dict[str, Any]) -> None:
 
 
 def print_evaluation(name: str, summaries: dict[str, Summary]) -> None:
-    """Print a row a mode, with intervals, then a row a category."""
+    """Print a row a mode, with intervals, then a row a category and mode."""
     first = next(iter(summaries.values()))
+    wide = Console(width=max(console.width, 124))
     table = Table(title=f"{name}: {first.questions} questions, in %, with 95 % intervals")
     table.add_column("mode")
     for depth in first.recall:
@@ -60,15 +61,28 @@ def print_evaluation(name: str, summaries: dict[str, Summary]) -> None:
         table.add_column(column, justify="right")
     for mode, summary in summaries.items():
         cells = [
-            f"{100 * value:.1f} [{100 * summary.interval[k][0]:.1f}, "
-            f"{100 * summary.interval[k][1]:.1f}]"
-            for k, value in summary.recall.items()
+            f"{100 * value:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+            for value, (low, high) in zip(
+                summary.recall.values(), summary.interval.values(), strict=True
+            )
         ]
-        table.add_row(
-            mode, *cells, f"{summary.mrr:.3f}", f"{summary.p50_ms:.1f}", f"{summary.p95_ms:.1f}"
-        )
-    for mode, summary in summaries.items():
-        for category, recall in summary.categories.items():
-            cells = [f"{100 * value:.1f}" for value in recall.values()]
-            table.add_row(f"[dim]{mode}, {category}[/]", *cells, "", "", "")
-    console.print(table)
+        figures = (f"{summary.mrr:.3f}", f"{summary.p50_ms:.1f}", f"{summary.p95_ms:.1f}")
+        table.add_row(mode, *cells, *figures)
+    wide.print(table)
+    if len(first.categories) > 1:
+        wide.print(_categories(summaries))
+
+
+def _categories(summaries: dict[str, Summary]) -> Table:
+    first = next(iter(summaries.values()))
+    table = Table(title="by category")
+    table.add_column("category")
+    table.add_column("mode")
+    for depth in first.recall:
+        table.add_column(f"R@{depth}", justify="right")
+    for category in first.categories:
+        for mode, summary in summaries.items():
+            cells = [f"{100 * value:.1f}" for value in summary.categories[category].values()]
+            table.add_row(category, mode, *cells)
+        table.add_section()
+    return table

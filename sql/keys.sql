@@ -19,3 +19,13 @@ update api_key set revoked_at = now() where id = %s and revoked_at is null retur
 
 -- name: tenant_of_key
 select tenant_id from api_key where digest = %s and revoked_at is null;
+
+-- name: set_language
+update tenant set language = %s where id = %s;
+
+-- A changed language changes every word: all of the tenant's memories are indexed again.
+-- name: queue_tenant
+insert into job (memory_id, tenant_id, lane)
+select id, tenant_id, 1 from memory where tenant_id = %s
+on conflict (memory_id) do update
+  set token = nextval('job_token'), due_at = now(), attempts = 0, parked_at = null, error = null;

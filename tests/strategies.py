@@ -139,7 +139,9 @@ def evidence(draw: st.DrawFn) -> Evidence:
                         "joined": before is not None and draw(st.booleans()),
                         "in_scope": draw(st.integers(0, 3)) > 0,
                         "similarity": draw(st.integers(-20, 100)) / 100,
-                        "body": [draw(st.sampled_from([0.0, 0.0, 0.61, 0.76])) for _ in range(words)],
+                        "body": [
+                            draw(st.sampled_from([0.0, 0.0, 0.61, 0.76])) for _ in range(words)
+                        ],
                         "head": [draw(st.sampled_from([0.0, 0.0, 0.61])) for _ in range(words)],
                     }
                 )

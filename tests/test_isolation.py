@@ -34,7 +34,12 @@ async def theirs(database: Database, worker: Worker) -> int:
         tenant,
         [
             Message(
-                session_id="s", role="user", content=SECRET, key="k", user_id="u", author="Ada",
+                session_id="s",
+                role="user",
+                content=SECRET,
+                key="k",
+                user_id="u",
+                author="Ada",
                 metadata={"topic": "vault"},
             )
         ],
@@ -85,7 +90,9 @@ async def test_a_unit_of_work_cannot_bypass_policies(database: Database, ours: i
 @pytest.mark.parametrize("table", [*TABLES, "tenant"])
 async def test_row_security_is_on(table: str, database: Database) -> None:
     (row,) = await fetch(
-        database, None, f"select relrowsecurity from pg_class where oid = 'recall.{table}'::regclass"
+        database,
+        None,
+        f"select relrowsecurity from pg_class where oid = 'recall.{table}'::regclass",
     )
     assert row == (True,)
 
@@ -174,7 +181,12 @@ async def test_the_role_and_the_tenant_end_with_the_unit(
     ids=str,
 )
 async def test_no_question_finds_another_tenants_memories(
-    mode: Mode, scope: dict[str, Any], database: Database, searcher: Searcher, theirs: int, ours: int
+    mode: Mode,
+    scope: dict[str, Any],
+    database: Database,
+    searcher: Searcher,
+    theirs: int,
+    ours: int,
 ) -> None:
     question = Question(query='vault word "xylophone"', mode=mode, **scope)
     assert (await searcher.recall(theirs, question)).results

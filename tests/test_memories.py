@@ -51,7 +51,9 @@ async def test_a_memory_and_its_job_are_stored_together(
 async def test_ids_come_back_in_the_order_given(
     database: Database, tenant: int, owner: psycopg.Connection[Any]
 ) -> None:
-    batch = [said(f"text {n}", key=f"k{(n * 7) % 20:02}", session_id=f"s{n % 3}") for n in range(20)]
+    batch = [
+        said(f"text {n}", key=f"k{(n * 7) % 20:02}", session_id=f"s{n % 3}") for n in range(20)
+    ]
     stored = await memories.save_messages(database, tenant, batch)
     rows = dict(owner.execute("select id, content from memory").fetchall())
     assert [rows[id] for id in stored.ids] == [m.content for m in batch]
@@ -149,7 +151,12 @@ async def test_a_note_is_replaced_as_a_whole_and_queued_again(
     owner.execute("delete from job")
     await memories.replace_note(database, tenant, id, Note(content="new", category="c"))
     note = await memories.note(database, tenant, id)
-    assert (note["content"], note["title"], note["category"], note["key"]) == ("new", None, "c", "k")
+    assert (note["content"], note["title"], note["category"], note["key"]) == (
+        "new",
+        None,
+        "c",
+        "k",
+    )
     assert counted(owner, "job") == 1
 
 
@@ -279,7 +286,9 @@ def test_metadata_is_measured_in_bytes_as_json() -> None:
 
 
 def test_a_time_without_a_zone_is_utc() -> None:
-    assert said("c", created_at="2025-01-01T10:00").created_at == datetime(2025, 1, 1, 10, tzinfo=UTC)
+    assert said("c", created_at="2025-01-01T10:00").created_at == datetime(
+        2025, 1, 1, 10, tzinfo=UTC
+    )
 
 
 async def test_the_ends_of_time_come_back(database: Database, tenant: int) -> None:

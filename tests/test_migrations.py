@@ -161,7 +161,9 @@ def test_recall_lives_beside_an_applications_tables(empty_url: str) -> None:
     run(empty_url, "create schema extensions; create extension vector schema extensions")
     migrate.migrate(empty_url)
     assert rows(empty_url, "select count(*) from pg_class where relname = 'memory'") == [(2,)]
-    run(empty_url, "set search_path = recall, extensions; select create_profile('m','r',8,'1',true)")
+    run(
+        empty_url, "set search_path = recall, extensions; select create_profile('m','r',8,'1',true)"
+    )
 
 
 def test_a_database_that_does_not_answer_is_said(tmp_path: Path) -> None:

@@ -25,9 +25,7 @@ SCRIPTS = {"create_ledger"}
 
 
 def test_every_statement_is_used() -> None:
-    literals = {
-        word for text in SOURCES.values() for word in re.findall(r'"(\w+)"', text)
-    }
+    literals = {word for text in SOURCES.values() for word in re.findall(r'"(\w+)"', text)}
     assert set(statements()) - literals == set()
 
 

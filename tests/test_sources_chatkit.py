@@ -75,8 +75,11 @@ LAYOUTS: dict[str, tuple[str, tuple[Any, ...], str, Any]] = {
         "chatkit_thread_items(id text, thread_id text, item_type text, content text, "
         "created_at datetime)",
         lambda i, n: (
-            i["id"], "t", i["type"],
-            json.dumps(i["content"] if "content" in i else i), TIME,
+            i["id"],
+            "t",
+            i["type"],
+            json.dumps(i.get("content", i)),
+            TIME,
         ),
     ),
     "D": (
@@ -84,8 +87,11 @@ LAYOUTS: dict[str, tuple[str, tuple[Any, ...], str, Any]] = {
         ("t", "a talk", "{}", json.dumps({"user_id": "ann"}), TIME),
         "chatkit_thread_items(id text, thread_id text, type text, data json, created_at text)",
         lambda i, n: (
-            i["id"], "t", i["type"],
-            json.dumps({k: v for k, v in i.items() if k not in {"id", "type", "thread_id"}}), TIME,
+            i["id"],
+            "t",
+            i["type"],
+            json.dumps({k: v for k, v in i.items() if k not in {"id", "type", "thread_id"}}),
+            TIME,
         ),
     ),
     "E": (
@@ -95,9 +101,17 @@ LAYOUTS: dict[str, tuple[str, tuple[Any, ...], str, Any]] = {
         "tool_name text, tool_arguments text, tool_output text, task_title text, "
         "created_at datetime, sequence_number integer)",
         lambda i, n: (
-            i["id"], "t", i["type"], "user" if n == 0 else "assistant",
-            TEXTS[n] if n < 2 else None, i.get("name"), json.dumps(i.get("arguments")),
-            json.dumps(i.get("output")), None, TIME, n,
+            i["id"],
+            "t",
+            i["type"],
+            "user" if n == 0 else "assistant",
+            TEXTS[n] if n < 2 else None,
+            i.get("name"),
+            json.dumps(i.get("arguments")),
+            json.dumps(i.get("output")),
+            None,
+            TIME,
+            n,
         ),
     ),
     "F": (
@@ -113,23 +127,30 @@ LAYOUTS: dict[str, tuple[str, tuple[Any, ...], str, Any]] = {
         "chatkit_thread_items(id text, thread_id text, object text, type text, data json, "
         "item_index integer, created_at real)",
         lambda i, n: (
-            i["id"], "t", "chatkit.thread_item", f"chatkit.{i['type']}",
-            json.dumps({k: v for k, v in i.items() if k not in {"type", "created_at"}}), n,
+            i["id"],
+            "t",
+            "chatkit.thread_item",
+            f"chatkit.{i['type']}",
+            json.dumps({k: v for k, v in i.items() if k not in {"type", "created_at"}}),
+            n,
             1795216530.0,
         ),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_layout_gives_the_same_talk(name: str, tmp_path: Path) -> None:
     threads, thread, items, row = LAYOUTS[name]
-    path = database(tmp_path / "chatkit.db", f"create table {threads}", f"create table {items}",
+    path = database(
+        tmp_path / "chatkit.db",
+        f"create table {threads}",
+        f"create table {items}",
         rows={
             threads.split("(")[0]: [thread],
             items.split("(")[0]: [row(each, n) for n, each in enumerate(TALK)],
         },
-    )  # fmt: skip
+    )
     assert recognise(path).name == "chatkit"
     reading = read(open_source(path))
     assert sorted(reading.texts) == sorted(TEXTS)
@@ -145,8 +166,12 @@ def test_every_layout_gives_the_same_talk(name: str, tmp_path: Path) -> None:
 def store(path: Path, *items: dict[str, Any]) -> str:
     """Make a store of the official layout that holds `items`."""
     threads, thread, table, row = LAYOUTS["F"]
-    return database(path, f"create table {threads}", f"create table {table}",
-        rows={"chatkit_threads": [thread], "chatkit_items": [row(i, 0) for i in items]})  # fmt: skip
+    return database(
+        path,
+        f"create table {threads}",
+        f"create table {table}",
+        rows={"chatkit_threads": [thread], "chatkit_items": [row(i, 0) for i in items]},
+    )
 
 
 CASES = [
@@ -161,13 +186,22 @@ CASES = [
     ),
     (item("task", task={"type": "web_search", "queries": ["neon", "hnsw"]}), "neon\nhnsw"),
     (
-        item("workflow", workflow={"type": "custom", "summary": {"title": "Plan"},
-             "tasks": [{"type": "custom", "title": "one", "content": "done"}]}),
+        item(
+            "workflow",
+            workflow={
+                "type": "custom",
+                "summary": {"title": "Plan"},
+                "tasks": [{"type": "custom", "title": "one", "content": "done"}],
+            },
+        ),
         "Plan\none\ndone",
     ),
-    (item("chatkit.client_tool_call", name="f", arguments='{"a": 1}', output='"x"'), 'f {"a": 1}\n"x"'),
+    (
+        item("chatkit.client_tool_call", name="f", arguments='{"a": 1}', output='"x"'),
+        'f {"a": 1}\n"x"',
+    ),
     (item("brand_new", content=[{"type": "text", "text": "still text"}]), "still text"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("one", "text"), CASES, ids=[case[0]["type"] for case in CASES])
@@ -204,10 +238,21 @@ def test_answers_without_an_id_of_their_own_stay_apart(tmp_path: Path) -> None:
         tmp_path / "c.db",
         f"create table {threads}",
         "create table chatkit_thread_items(id text, thread_id text, item_json text, sort_key int)",
-        rows={"chatkit_threads": [thread], "chatkit_thread_items": [
-            ("__fake_id__", "t", json.dumps({**ASSISTANT, "id": "__fake_id__",
-             "created_at": f"2026-11-20T23:15:3{n}"}), n) for n in range(3)]},
-    )  # fmt: skip
+        rows={
+            "chatkit_threads": [thread],
+            "chatkit_thread_items": [
+                (
+                    "__fake_id__",
+                    "t",
+                    json.dumps(
+                        {**ASSISTANT, "id": "__fake_id__", "created_at": f"2026-11-20T23:15:3{n}"}
+                    ),
+                    n,
+                )
+                for n in range(3)
+            ],
+        },
+    )
     reading = read(open_source(path))
     assert len({m.key for m in reading.memories}) == reading.rows == 3
 
@@ -226,8 +271,16 @@ def test_an_edit_keeps_the_key_and_changes_the_content(tmp_path: Path) -> None:
 
 def test_a_json_that_somebody_typed_stays_text(tmp_path: Path) -> None:
     threads, thread, items, _ = LAYOUTS["copied sample"]
-    path = database(tmp_path / "c.db", f"create table {threads}", f"create table {items}",
-        rows={"chatkit_threads": [thread], "chatkit_thread_items": [
-            (str(n), "t", "user", text, None, TIME)
-            for n, text in enumerate(["[1, 2]", "7", '"quoted"', "plain"])]})  # fmt: skip
+    path = database(
+        tmp_path / "c.db",
+        f"create table {threads}",
+        f"create table {items}",
+        rows={
+            "chatkit_threads": [thread],
+            "chatkit_thread_items": [
+                (str(n), "t", "user", text, None, TIME)
+                for n, text in enumerate(["[1, 2]", "7", '"quoted"', "plain"])
+            ],
+        },
+    )
     assert read(open_source(path)).texts == ["[1, 2]", "7", '"quoted"', "plain"]

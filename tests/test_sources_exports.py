@@ -74,23 +74,65 @@ def test_cycles_and_missing_parents_end_a_path(tmp_path: Path) -> None:
 
 
 CONTENTS: list[tuple[Any, dict[str, Any], str | None]] = [
-    ({"content_type": "code", "language": "python", "text": "print(1)"}, {"recipient": "python"}, "print(1)"),
-    ({"content_type": "execution_output", "text": "1"}, {"author": {"role": "tool", "name": "python"}}, "1"),
-    ({"content_type": "multimodal_text", "parts": [{"content_type": "image_asset_pointer", "asset_pointer": "file://x"}, "look", {"content_type": "audio_transcription", "text": "said"}]}, {}, "look\nsaid"),
-    ({"content_type": "tether_quote", "url": "https://e.org", "title": "T", "text": "body"}, {}, "T\nhttps://e.org\nbody"),
+    (
+        {"content_type": "code", "language": "python", "text": "print(1)"},
+        {"recipient": "python"},
+        "print(1)",
+    ),
+    (
+        {"content_type": "execution_output", "text": "1"},
+        {"author": {"role": "tool", "name": "python"}},
+        "1",
+    ),
+    (
+        {
+            "content_type": "multimodal_text",
+            "parts": [
+                {"content_type": "image_asset_pointer", "asset_pointer": "file://x"},
+                "look",
+                {"content_type": "audio_transcription", "text": "said"},
+            ],
+        },
+        {},
+        "look\nsaid",
+    ),
+    (
+        {"content_type": "tether_quote", "url": "https://e.org", "title": "T", "text": "body"},
+        {},
+        "T\nhttps://e.org\nbody",
+    ),
     ({"content_type": "tether_browsing_display", "result": "found"}, {}, "found"),
     ({"content_type": "system_error", "name": "E", "text": "failed"}, {}, "failed"),
-    ({"content_type": "text", "parts": ["so \ue200cite\ue202turn0search1\ue201it is【4†source】, 【重要】"]}, {}, "so it is, 【重要】"),
+    (
+        {
+            "content_type": "text",
+            "parts": ["so \ue200cite\ue202turn0search1\ue201it is【4†source】, 【重要】"],
+        },
+        {},
+        "so it is, 【重要】",
+    ),
     ({"content_type": "new_thing", "content": "text all the same"}, {}, "text all the same"),
-    ({"content_type": "text", "parts": ["see"]}, {"metadata": {"attachments": [{"name": "a.pdf"}]}}, "see\na.pdf"),
+    (
+        {"content_type": "text", "parts": ["see"]},
+        {"metadata": {"attachments": [{"name": "a.pdf"}]}},
+        "see\na.pdf",
+    ),
     ({"content_type": "thoughts", "thoughts": [{"summary": "hm", "content": "hm"}]}, {}, None),
     ({"content_type": "reasoning_recap", "content": "Thought for 3s"}, {}, None),
     ({"content_type": "user_editable_context", "user_profile": "I am Ann"}, {}, None),
     ({"content_type": "text", "parts": ["hidden"]}, {"weight": 0.0}, None),
-    ({"content_type": "text", "parts": ["hidden"]}, {"metadata": {"is_visually_hidden_from_conversation": True}}, None),
+    (
+        {"content_type": "text", "parts": ["hidden"]},
+        {"metadata": {"is_visually_hidden_from_conversation": True}},
+        None,
+    ),
     ({"content_type": "text", "parts": [""]}, {}, None),
-    ({"content_type": "multimodal_text", "parts": [{"content_type": "image_asset_pointer"}]}, {}, None),
-]  # fmt: skip
+    (
+        {"content_type": "multimodal_text", "parts": [{"content_type": "image_asset_pointer"}]},
+        {},
+        None,
+    ),
+]
 
 
 @pytest.mark.parametrize(("content", "more", "expected"), CONTENTS)
@@ -164,8 +206,15 @@ def test_a_cut_off_export_says_where_it_ends(tmp_path: Path) -> None:
 
 
 def claude(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"uuid": "u", "name": "", "summary": "", "created_at": "2025-10-01T10:00:00.000000Z",
-            "account": {"uuid": "acc"}, "chat_messages": list(messages), **more}  # fmt: skip
+    return {
+        "uuid": "u",
+        "name": "",
+        "summary": "",
+        "created_at": "2025-10-01T10:00:00.000000Z",
+        "account": {"uuid": "acc"},
+        "chat_messages": list(messages),
+        **more,
+    }
 
 
 def said(name: str, body: Any, parent: str | None = None, **more: Any) -> dict[str, Any]:
@@ -213,13 +262,39 @@ def test_claudes_trees_are_read_along_the_active_path(
 
 
 BLOCKS: list[tuple[dict[str, Any], str]] = [
-    ({"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "so"}], "text": "hm so"}, "so"),
-    ({"content": [{"type": "tool_use", "name": "search", "input": {"q": "x"}}, {"type": "tool_result", "content": [{"type": "text", "text": "y"}]}, {"type": "text", "text": "so"}]}, "so"),
-    ({"content": [{"type": "tool_use", "name": "search", "input": {"q": "x"}}]}, 'search {"q": "x"}'),
+    (
+        {
+            "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "so"}],
+            "text": "hm so",
+        },
+        "so",
+    ),
+    (
+        {
+            "content": [
+                {"type": "tool_use", "name": "search", "input": {"q": "x"}},
+                {"type": "tool_result", "content": [{"type": "text", "text": "y"}]},
+                {"type": "text", "text": "so"},
+            ]
+        },
+        "so",
+    ),
+    (
+        {"content": [{"type": "tool_use", "name": "search", "input": {"q": "x"}}]},
+        'search {"q": "x"}',
+    ),
     ({"content": [{"type": "voice_note", "title": "Note", "text": "spoken"}]}, "Note\nspoken"),
     ({"content": [{"type": "brand_new", "x": [1]}, {"type": "text", "text": "so"}]}, "so"),
-    ({"content": [], "text": "", "attachments": [{"file_name": "a.txt", "extracted_content": "in it"}], "files": [{"file_name": "b.png"}]}, "a.txt\nin it\nb.png"),
-]  # fmt: skip
+    (
+        {
+            "content": [],
+            "text": "",
+            "attachments": [{"file_name": "a.txt", "extracted_content": "in it"}],
+            "files": [{"file_name": "b.png"}],
+        },
+        "a.txt\nin it\nb.png",
+    ),
+]
 
 
 @pytest.mark.parametrize(("message", "expected"), BLOCKS)

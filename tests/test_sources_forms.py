@@ -60,8 +60,12 @@ def test_a_line_is_a_memory_or_is_counted(tmp_path: Path) -> None:
     reading = read(open_source(path))
     assert reading.texts == ["one", "no type", "a note", "half a pair \ufffd and ", "odd"]
     assert reading.skipped == {
-        "question": 1, "unknown type": 1, "not JSON": 1, "not an object": 1, "bad value": 1,
-    }  # fmt: skip
+        "question": 1,
+        "unknown type": 1,
+        "not JSON": 1,
+        "not an object": 1,
+        "bad value": 1,
+    }
     one, typeless, note, *_, odd = reading.memories
     assert one.key == "k1" and one.metadata["time_estimated"] is True
     assert isinstance(typeless, Message) and typeless.created_at == instant(1700000000)
@@ -95,8 +99,11 @@ def test_lines_that_are_appended_are_behind_the_position(tmp_path: Path) -> None
 
 
 def test_a_query_needs_content_and_takes_what_it_knows(tmp_path: Path) -> None:
-    path = database(tmp_path / "a.db", "create table log (n integer, line text, tags text)",
-        rows={"log": [(n, f"line {n}", '{"t": 1}') for n in range(1, 8)]})  # fmt: skip
+    path = database(
+        tmp_path / "a.db",
+        "create table log (n integer, line text, tags text)",
+        rows={"log": [(n, f"line {n}", '{"t": 1}') for n in range(1, 8)]},
+    )
     query = "select n as key, line as content, tags as metadata, 'x' as title, n % 2 odd from log"
     reading = read(open_source(path, "sql", query=query))
     note = reading.memories[0]
@@ -104,7 +111,7 @@ def test_a_query_needs_content_and_takes_what_it_knows(tmp_path: Path) -> None:
     assert (note.title, note.metadata) == (
         "x",
         {"source": "sql", "time_estimated": True, "odd": 1, "t": 1},
-    )  # noqa: E501
+    )
     named = open_source(path, "sql", query=query, prefix="mine")
     assert next(named.ids()) == "sql:mine:1"
     with pytest.raises(SourceUnreadable, match="no column `content`; it has n"):
@@ -191,8 +198,20 @@ def test_times_are_read_as_they_were_meant(written: Any, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["0001-01-01T00:00:00Z", "", "soon", None, True, 0, float("nan"), float("inf"), 1e300, [1], "9999-12-31"],
-)  # fmt: skip
+    [
+        "0001-01-01T00:00:00Z",
+        "",
+        "soon",
+        None,
+        True,
+        0,
+        float("nan"),
+        float("inf"),
+        1e300,
+        [1],
+        "9999-12-31",
+    ],
+)
 def test_what_is_no_time_is_none(written: Any) -> None:
     assert instant(written) is None
     assert stamp(written) == "-"

@@ -69,22 +69,29 @@ def columns(statement: str) -> list[str]:
 
 OPENZESS = (
     "create table sessions (id varchar, title varchar, created_at datetime)",
-    "create table messages (id integer primary key, session_id varchar, role varchar, content varchar, created_at datetime)",
-    "create table notes (id varchar, title varchar, content varchar, category varchar, created_at datetime, updated_at datetime)",
+    "create table messages (id integer primary key, session_id varchar, role varchar, "
+    "content varchar, created_at datetime)",
+    "create table notes (id varchar, title varchar, content varchar, category varchar, "
+    "created_at datetime, updated_at datetime)",
 )  # fmt: skip
 AGENTS = (
     "create table agent_sessions (session_id text, created_at timestamp)",
-    "create table agent_messages (id integer primary key, session_id text, message_data text, created_at timestamp)",
+    "create table agent_messages (id integer primary key, session_id text, "
+    "message_data text, created_at timestamp)",
 )  # fmt: skip
 MOLTNET = (
     "create table rooms (id text, name text, visibility text, write_policy text, deleted_at text)",
     "create table room_members (room_id text, member_id text)",
     "create table dm_participants (dm_id text, participant_id text)",
-    "create table messages (id text, network_id text, target_kind text, room_id text, thread_id text, dm_id text, target_json text, from_json text, parts_json text, mentions_json text, created_at text, origin_json text)",
+    "create table messages (id text, network_id text, target_kind text, room_id text, "
+    "thread_id text, dm_id text, target_json text, from_json text, parts_json text, "
+    "mentions_json text, created_at text, origin_json text)",
 )  # fmt: skip
 PRAISON = (
-    "create table praison_sessions (session_id text, user_id text, agent_id text, name text, metadata text, created_at real)",
-    "create table praison_messages (id text, session_id text, role text, content text, tool_calls text, tool_call_id text, metadata text, created_at real)",
+    "create table praison_sessions (session_id text, user_id text, agent_id text, "
+    "name text, metadata text, created_at real)",
+    "create table praison_messages (id text, session_id text, role text, content text, "
+    "tool_calls text, tool_call_id text, metadata text, created_at real)",
 )  # fmt: skip
 CHATKIT = tuple(f"create table {LAYOUTS['E'][n]}" for n in (0, 2))
 
@@ -101,7 +108,7 @@ CHATKIT = tuple(f"create table {LAYOUTS['E'][n]}" for n in (0, 2))
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=400, deadline=None, derandomize=False)
 def test_tables_of_anything(name: str, statements: tuple[str, ...], data: st.DataObject) -> None:
     rows: dict[str, list[list[Any]]] = {}
     for statement in statements:
@@ -116,7 +123,7 @@ def test_tables_of_anything(name: str, statements: tuple[str, ...], data: st.Dat
 
 
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=4000, deadline=None, derandomize=False)
 def test_items_of_chatkit(data: st.DataObject) -> None:
     items = [data.draw(mutated(item)) for item in TALK]
     threads, thread, table, _ = LAYOUTS["A"]
@@ -143,7 +150,7 @@ ITEMS = [
 
 
 @given(st.sampled_from(ITEMS).flatmap(mutated))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=False)
 def test_items_of_openai(item: Any) -> None:
     if isinstance(item, dict):
         told = item_said(item)
@@ -161,7 +168,7 @@ CLAUDE = claude(
 
 @pytest.mark.parametrize(("name", "conversation"), [("chatgpt", GPT), ("claude", CLAUDE)])
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=4000, deadline=None, derandomize=False)
 def test_exports(name: str, conversation: dict[str, Any], data: st.DataObject) -> None:
     conversations = [data.draw(mutated(conversation)) for _ in range(2)]
     # NaN is no JSON, and no exporter writes it.
@@ -201,7 +208,7 @@ STORE = {
 
 
 @given(mutated(SESSION))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=4000, deadline=None, derandomize=False)
 def test_session_files_of_praisonai(session: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "s.json").write_text(json.dumps(session))
@@ -212,7 +219,7 @@ def test_session_files_of_praisonai(session: Any) -> None:
     st.sampled_from(["room_messages", "direct_messages", "direct_members", "removed_rooms"]),
     st.data(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=4000, deadline=None, derandomize=False)
 def test_the_json_store_of_moltnet(field: str, data: st.DataObject) -> None:
     store = {**STORE, field: data.draw(mutated(STORE[field]))}
     with tempfile.TemporaryDirectory() as folder:
@@ -225,7 +232,7 @@ LINE = {"type": "message", "session_id": "s", "role": "user", "content": "x", "m
 
 
 @given(st.lists(mutated(LINE) | JSON, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=4000, deadline=None, derandomize=False)
 def test_lines(lines: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.jsonl")

@@ -36,16 +36,48 @@ def text(number: int) -> dict[str, Any]:
 ITEMS: dict[str, list[dict[str, Any]]] = {
     "conv_long": [text(number) for number in range(1, 231)],
     "conv_odd": [
-        {"id": "msg_s", "type": "message", "role": "system", "content": [{"type": "input_text", "text": "be brief"}], "status": "completed"},
+        {
+            "id": "msg_s",
+            "type": "message",
+            "role": "system",
+            "content": [{"type": "input_text", "text": "be brief"}],
+            "status": "completed",
+        },
         {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAAA"},
         {"id": "new_1", "type": "brand_new_type", "data": 1},
-        {"id": "fc_1", "type": "function_call", "name": "f", "arguments": '{"a": 1}', "call_id": "c", "status": "completed"},
-        {"id": "fo_1", "type": "function_call_output", "call_id": "c", "output": "out", "status": "completed"},
-        {"id": "msg_i", "type": "message", "role": "user", "status": "completed", "content": [
-            {"type": "input_text", "text": "look"}, {"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "auto", "file_id": None}]},
+        {
+            "id": "fc_1",
+            "type": "function_call",
+            "name": "f",
+            "arguments": '{"a": 1}',
+            "call_id": "c",
+            "status": "completed",
+        },
+        {
+            "id": "fo_1",
+            "type": "function_call_output",
+            "call_id": "c",
+            "output": "out",
+            "status": "completed",
+        },
+        {
+            "id": "msg_i",
+            "type": "message",
+            "role": "user",
+            "status": "completed",
+            "content": [
+                {"type": "input_text", "text": "look"},
+                {
+                    "type": "input_image",
+                    "image_url": "data:image/png;base64,AA",
+                    "detail": "auto",
+                    "file_id": None,
+                },
+            ],
+        },
     ],
     "conv_empty": [],
-}  # fmt: skip
+}
 
 
 class Api(BaseHTTPRequestHandler):
@@ -98,8 +130,11 @@ def api() -> Iterator[str]:
 
 
 def test_items_of_listed_conversations_are_read(api: str, tmp_path: Path) -> None:
-    kept = [{"id": "conv_odd", "title": "My talk", "createdAt": "2026-01-01T00:00:00Z"},
-            {"id": "conv_gone", "title": "Gone"}, {"id": "conv_empty"}]  # fmt: skip
+    kept = [
+        {"id": "conv_odd", "title": "My talk", "createdAt": "2026-01-01T00:00:00Z"},
+        {"id": "conv_gone", "title": "Gone"},
+        {"id": "conv_empty"},
+    ]
     listed = tmp_path / "taskflow_conversations.json"
     listed.write_text(json.dumps(kept))
     assert recognise(str(listed)).name == "openai"

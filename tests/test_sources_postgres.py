@@ -123,7 +123,8 @@ def test_pages_leave_nothing_out_where_times_are_missing_and_equal(
         connection.execute(PRAISON.encode())
         connection.execute(
             "insert into praison_messages select 'm' || i, 's', 'user', 'text ' || i, null, null, "
-            "'{}', case when i % 5 = 0 then null when i % 7 = 0 then 'infinity' else i / 10 + 0.5::float8 end "
+            "'{}', case when i % 5 = 0 then null when i % 7 = 0 then 'infinity' "
+            "else i / 10 + 0.5::float8 end "
             "from generate_series(1, 150) i"
         )
     reading = read(open_source(source_database), positions=150)
@@ -164,8 +165,11 @@ def test_a_follower_sees_new_rows_and_late_ones_behind_the_position(source_datab
         assert behind == ["eleven", "note"], "every chapter goes on from one position"
         rewound = source.read(source.rewind(first.position))
         assert [item.memory.content for item in rewound] == [  # type: ignore[union-attr]
-            "nine, committed late", "ten", "eleven", "note",
-        ]  # fmt: skip
+            "nine, committed late",
+            "ten",
+            "eleven",
+            "note",
+        ]
         *_, last = source.read()
         connection.execute("update notes set content = 'edited', updated_at = now()")
         (edited,) = source.read(last.position)

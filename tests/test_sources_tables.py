@@ -22,13 +22,20 @@ if TYPE_CHECKING:
 OPENZESS = (
     "create table sessions (id varchar not null primary key, title varchar, created_at datetime)"
 )
-MESSAGES = "create table messages (id integer not null primary key, session_id varchar, role varchar, content varchar, {time} datetime)"  # noqa: E501
+MESSAGES = (
+    "create table messages (id integer not null primary key, session_id varchar, role varchar, "
+    "content varchar, {time} datetime)"
+)
 
 
 def openzess(path: Path, *messages: tuple[Any, ...], time: str = "created_at") -> str:
     session = ("s", "A talk", "2026-01-01 00:00:00.000000")
-    return database(path, OPENZESS, MESSAGES.format(time=time),
-        rows={"sessions": [session], "messages": messages})  # fmt: skip
+    return database(
+        path,
+        OPENZESS,
+        MESSAGES.format(time=time),
+        rows={"sessions": [session], "messages": messages},
+    )
 
 
 def test_openzess_survives_what_its_columns_allow(tmp_path: Path) -> None:
@@ -102,36 +109,82 @@ AGENTS = (
 
 def test_agents_sdk_dispatches_on_the_type_and_keeps_what_is_shut_shut(tmp_path: Path) -> None:
     data: list[Any] = [
-        {"id": "__fake_id__", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "one"}]},  # noqa: E501
-        {"id": "__fake_id__", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "two"}]},  # noqa: E501
+        {
+            "id": "__fake_id__",
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "one"}],
+        },
+        {
+            "id": "__fake_id__",
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "two"}],
+        },
         {"__enc__": 1, "v": 1, "kid": "hkdf-v1", "payload": "gAAAA"},
         {"type": "reasoning", "summary": [], "encrypted_content": "gAAAA"},
         {"type": "compaction", "encrypted_content": "gAAAA"},
         {"type": "brand_new_type"},
         {"role": "developer", "content": "be brief"},
-        {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "three"}, {"type": "input_image", "image_url": "data:image/png;base64,AA"}]},  # noqa: E501
+        {
+            "type": "function_call_output",
+            "call_id": "c",
+            "output": [
+                {"type": "input_text", "text": "three"},
+                {"type": "input_image", "image_url": "data:image/png;base64,AA"},
+            ],
+        },
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
-        {"role": "user", "content": [{"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA"}]},  # noqa: E501
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "input_file",
+                    "filename": "a.pdf",
+                    "file_data": "data:application/pdf;base64,AA",
+                }
+            ],
+        },
         {"type": "web_search_call", "action": {"type": "search", "query": "neon"}},
-        {"type": "code_interpreter_call", "code": "print(1)", "outputs": [{"type": "logs", "logs": "1"}]},  # noqa: E501
-        {"type": "local_shell_call", "action": {"type": "exec", "command": ["ls", "-l"], "env": {"KEY": "secret"}}},  # noqa: E501
+        {
+            "type": "code_interpreter_call",
+            "code": "print(1)",
+            "outputs": [{"type": "logs", "logs": "1"}],
+        },
+        {
+            "type": "local_shell_call",
+            "action": {"type": "exec", "command": ["ls", "-l"], "env": {"KEY": "secret"}},
+        },
         {"type": "image_generation_call", "result": "AAAA", "revised_prompt": "a cat"},
         {"type": "mcp_call", "name": "f", "arguments": "{}", "output": "done"},
         {"type": "mcp_list_tools", "tools": [{"name": "f"}]},
         [1],
-    ]  # fmt: skip
+    ]
     rows = [(n, "s", json.dumps(d), "2026-01-01 10:00:00") for n, d in enumerate(data, 1)]
     rows.append((len(rows) + 1, "s", "{not json", None))
     path = database(tmp_path / "a.db", *AGENTS, rows={"agent_messages": rows})
     reading = read(open_source(path))
     assert reading.texts == [
-        "one", "two", "three", "no", "a.pdf", "neon", "print(1)\n1", "ls -l", "a cat",
+        "one",
+        "two",
+        "three",
+        "no",
+        "a.pdf",
+        "neon",
+        "print(1)\n1",
+        "ls -l",
+        "a cat",
         "f {}\ndone",
-    ]  # fmt: skip
+    ]
     assert reading.skipped == {
-        "encrypted": 2, "reasoning": 1, "unknown type": 1, "system prompt": 1, "tool list": 1,
-        "not JSON": 1, "not an object": 1,
-    }  # fmt: skip
+        "encrypted": 2,
+        "reasoning": 1,
+        "unknown type": 1,
+        "system prompt": 1,
+        "tool list": 1,
+        "not JSON": 1,
+        "not an object": 1,
+    }
     assert "secret" not in str(reading.items) and "gAAAA" not in str(reading.items)
 
 
@@ -145,17 +198,32 @@ def test_agents_sdk_tables_have_any_name(tmp_path: Path) -> None:
     assert read(open_source(path)).texts == ["hi"]
 
 
-MOLTNET = "create table messages (id text primary key, network_id text, target_kind text, room_id text, thread_id text, dm_id text, target_json text, from_json text, parts_json text, mentions_json text, created_at text {origin})"  # noqa: E501
+MOLTNET = (
+    "create table messages (id text primary key, network_id text, target_kind text, room_id text, "
+    "thread_id text, dm_id text, target_json text, from_json text, parts_json text, "
+    "mentions_json text, created_at text {origin})"
+)
 
 
 def moltnet(path: Path, times: list[str], origin: str | None = None) -> str:
     more = () if origin is None else (json.dumps({"network_id": origin, "message_id": "relayed"}),)
     rows = [
-        (f"m{n}", "here", "room", "r", None, None, '{"kind":"room","room_id":"r"}',
-         '{"type":"robot","id":"x"}', json.dumps([{"kind": "text", "text": f"at {time}"}]), "null",
-         time, *more)
+        (
+            f"m{n}",
+            "here",
+            "room",
+            "r",
+            None,
+            None,
+            '{"kind":"room","room_id":"r"}',
+            '{"type":"robot","id":"x"}',
+            json.dumps([{"kind": "text", "text": f"at {time}"}]),
+            "null",
+            time,
+            *more,
+        )
         for n, time in enumerate(times)
-    ]  # fmt: skip
+    ]
     column = "" if origin is None else ", origin_json text"
     return database(path, MOLTNET.format(origin=column), rows={"messages": rows})
 
@@ -190,15 +258,25 @@ def session_file(path: Path, **more: Any) -> None:
         {"role": "system", "content": "[Session Summary]\n…", "metadata": {"compaction": True}},
         {"role": "system", "content": "be helpful", "timestamp": 1795216320.0},
         {"role": "user", "content": "second", "timestamp": 1795216322.5, "metadata": {}},
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]},  # noqa: E501
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}],
+        },
         {"role": "tool", "content": "3", "tool_call_id": "c"},
         {"role": "user", "content": "again"},
         {"role": "user", "content": "again"},
         "not a turn",
-    ]  # fmt: skip
+    ]
     archived = [{"role": "user", "content": "first", "timestamp": 1795216321.5}]
-    data = {"session_id": "2026-a", "messages": turns, "archived_messages": archived,
-            "created_at": "2026-11-20T23:12:00+00:00", "agent_name": "Helper", "user_id": "ann"}  # fmt: skip
+    data = {
+        "session_id": "2026-a",
+        "messages": turns,
+        "archived_messages": archived,
+        "created_at": "2026-11-20T23:12:00+00:00",
+        "agent_name": "Helper",
+        "user_id": "ann",
+    }
     path.write_text(json.dumps({**data, **more}))
 
 
@@ -226,10 +304,21 @@ def test_praisonai_sessions_db_and_its_files_hold_the_same_memories(tmp_path: Pa
         tmp_path / "sessions.db",
         "create table sessions (session_id text primary key, data text, agent_name text, "
         "gateway_session_id text, agent_id text, updated_at text)",
-        rows={"sessions": [("2026-a", text, "Helper", None, None, "2026-11-20T23:13:00+00:00"),
-                           ("empty", '{"session_id": "empty", "messages": []}', "", None, None, "2026-11-20T23:14:00+00:00"),
-                           ("odd", "nonsense", "", None, None, None)]},
-    )  # fmt: skip
+        rows={
+            "sessions": [
+                ("2026-a", text, "Helper", None, None, "2026-11-20T23:13:00+00:00"),
+                (
+                    "empty",
+                    '{"session_id": "empty", "messages": []}',
+                    "",
+                    None,
+                    None,
+                    "2026-11-20T23:14:00+00:00",
+                ),
+                ("odd", "nonsense", "", None, None, None),
+            ]
+        },
+    )
     assert recognise(path).name == "praisonai"
     reading = read(open_source(path))
     assert sorted(reading.texts) == sorted(EXPECTED)
@@ -265,7 +354,10 @@ def test_a_session_that_goes_on_is_read_again(tmp_path: Path) -> None:
 
 
 def test_praisonai_copied_by_its_own_import_is_known(tmp_path: Path) -> None:
-    columns = "session_id text, role text, content text, tool_calls text, tool_call_id text, metadata text, created_at real"  # noqa: E501
+    columns = (
+        "session_id text, role text, content text, tool_calls text, tool_call_id text, "
+        "metadata text, created_at real"
+    )
     rows = [(f"msg-{n}", "s", "user", "hi", None, None, "{}", 1.7e9) for n in range(2)]
     path = database(
         tmp_path / "conversations.db",

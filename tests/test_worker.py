@@ -52,7 +52,10 @@ async def test_a_stored_memory_becomes_searchable(
 
 
 async def test_a_nudge_wakes_an_idle_worker(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any],
+    database: Database,
+    tenant: int,
+    worker: Worker,
+    owner: psycopg.Connection[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "FIRST_WAIT", 3600.0)
@@ -76,8 +79,12 @@ async def test_a_worker_finishes_the_batch_in_hand_when_it_is_stopped(
 
 
 async def test_a_worker_that_is_cancelled_gives_its_claims_back(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any],
-    batcher: QueryBatcher, monkeypatch: pytest.MonkeyPatch,
+    database: Database,
+    tenant: int,
+    worker: Worker,
+    owner: psycopg.Connection[Any],
+    batcher: QueryBatcher,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started = asyncio.Event()
 
@@ -97,8 +104,12 @@ async def test_a_worker_that_is_cancelled_gives_its_claims_back(
 
 
 async def test_a_poisonous_memory_fails_alone(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any],
-    batcher: QueryBatcher, monkeypatch: pytest.MonkeyPatch,
+    database: Database,
+    tenant: int,
+    worker: Worker,
+    owner: psycopg.Connection[Any],
+    batcher: QueryBatcher,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     healthy = batcher.embed_documents
 
@@ -116,8 +127,12 @@ async def test_a_poisonous_memory_fails_alone(
 
 
 async def test_a_database_that_goes_away_is_no_memorys_fault(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any],
-    batcher: QueryBatcher, monkeypatch: pytest.MonkeyPatch,
+    database: Database,
+    tenant: int,
+    worker: Worker,
+    owner: psycopg.Connection[Any],
+    batcher: QueryBatcher,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def gone(texts: Sequence[str]) -> np.ndarray:
         raise Unavailable("gone")
@@ -142,7 +157,10 @@ async def test_connections_that_are_cut_are_made_anew(
 
 
 async def test_the_last_sentence_of_the_longest_note_is_found(
-    database: Database, tenant: int, worker: Worker, searcher: Searcher,
+    database: Database,
+    tenant: int,
+    worker: Worker,
+    searcher: Searcher,
     owner: psycopg.Connection[Any],
 ) -> None:
     last = " The lighthouse keeper hid the brass key under the third stair."
@@ -181,7 +199,11 @@ async def test_memories_of_many_tenants_are_indexed_each_in_its_own(
 
 
 async def test_workers_beside_each_other_index_everything_once(
-    database: Database, tenant: int, batcher: QueryBatcher, profile: Profile, settings: Settings,
+    database: Database,
+    tenant: int,
+    batcher: QueryBatcher,
+    profile: Profile,
+    settings: Settings,
     owner: psycopg.Connection[Any],
 ) -> None:
     await memories.save_messages(database, tenant, said(*(f"text {n % 9}" for n in range(60))))

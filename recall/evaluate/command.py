@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import psycopg
@@ -14,16 +13,18 @@ from pydantic import SecretStr
 
 from recall import embedded
 from recall.errors import Invalid
-from recall.evaluate.run import ask, load, summarise
+from recall.evaluate.run import ask, by_reciprocal_rank, in_mode, load, summarise
 from recall.evaluate.sets import read_set
 from recall.models import Mode
+from recall.search import Searcher
 from recall.service import open_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from recall.evaluate.run import Summary
+    from recall.evaluate.run import Ranking, Summary
+    from recall.service import Service
     from recall.settings import Settings
 
 
@@ -52,21 +53,39 @@ def _renamed(url: str, database: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
-async def run(settings: Settings, file: Path, mode: str, as_json: bool) -> None:
-    """Load the set, ask its questions in the modes wanted, and print what was found."""
-    if mode not in (*get_args(Mode), "all"):
-        raise Invalid(f"mode must be hybrid, semantic, keyword or all, not {mode!r}.", "mode")
-    modes: tuple[Mode, ...] = get_args(Mode) if mode == "all" else (mode,)
+@dataclass(frozen=True)
+class Comparison:
+    """What to measure: modes of /recall, and what to hold them against."""
+
+    mode: str  # one of recall's, or all
+    rrf: bool  # rank fusion of the two legs
+    legs: bool  # each leg as others have it: the turn alone, nothing around it
+
+
+def _rankings(service: Service, wanted: Comparison) -> dict[str, Ranking]:
+    modes: list[Mode] = ["hybrid", "semantic", "keyword"]
+    rankings: dict[str, Ranking] = {
+        mode: in_mode(service.searcher, mode) for mode in modes if wanted.mode in (mode, "all")
+    }
+    if wanted.rrf:
+        semantic, keyword = (in_mode(service.searcher, m) for m in modes[1:])
+        rankings["rank fusion"] = by_reciprocal_rank(semantic, keyword)
+    if wanted.legs:
+        bare = Searcher(service.database, service.profile, service.batcher, around=0)
+        rankings["semantic, turn alone"] = in_mode(bare, "semantic")
+        rankings["keyword, turn alone"] = in_mode(bare, "keyword")
+    return rankings
+
+
+async def run(settings: Settings, file: Path, wanted: Comparison) -> dict[str, Summary]:
+    """Load the set into a scratch database, ask its questions, and return the summaries by name."""
+    if wanted.mode not in (*get_args(Mode), "all"):
+        raise Invalid(f"mode must be hybrid, semantic, keyword or all, not {wanted.mode!r}.")
     chosen = read_set(file)
     summaries: dict[str, Summary] = {}
     with scratch_database(settings) as scratch:
         async with open_service(scratch) as service:
             tenants = await load(service, chosen)
-            for each in modes:
-                summaries[each] = summarise(await ask(service, chosen, tenants, each))
-    if as_json:
-        print(json.dumps({name: asdict(summary) for name, summary in summaries.items()}, indent=2))
-    else:
-        from recall.tables import print_evaluation
-
-        print_evaluation(file.name, summaries)
+            for name, ranking in _rankings(service, wanted).items():
+                summaries[name] = summarise(await ask(chosen, tenants, ranking))
+    return summaries

@@ -1,4 +1,4 @@
-"""Ask every question of a set in every mode, through the path that answers /recall."""
+"""Ask every question of a set, through the path that answers /recall."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 from recall import keys
 from recall.evaluate.metrics import interval, recall_at, reciprocal_rank
 from recall.memories import save_messages, save_notes
-from recall.models import LARGEST_BATCH, Question
+from recall.models import LARGEST_BATCH, LARGEST_LIMIT, Question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from recall.evaluate.sets import EvaluationSet
     from recall.models import Mode
+    from recall.search import Searcher
     from recall.service import Service
+
+    #: (tenant, question) to (keys, best first; milliseconds).
+    Ranking = Callable[[int, str], Awaitable[tuple[list[str], float]]]
 
 DEPTHS = (5, 10, 25, 50)
 
@@ -60,22 +64,49 @@ async def load(service: Service, chosen: EvaluationSet) -> dict[str, int]:
     return tenants
 
 
+def in_mode(searcher: Searcher, mode: Mode) -> Ranking:
+    """Return the ranking that /recall gives in `mode`."""
+
+    async def rank(tenant: int, text: str) -> tuple[list[str], float]:
+        question = Question(query=text, mode=mode, limit=LARGEST_LIMIT)
+        answer = await searcher.recall(tenant, question)
+        return [hit.key for hit in answer.results if hit.key], answer.took_ms["total"]
+
+    return rank
+
+
+def by_reciprocal_rank(first: Ranking, second: Ranking) -> Ranking:
+    """Return two rankings fused by rank, 1 / (60 + place) added up (Cormack et al. 2009).
+
+    Not what recall does; here to compare with.
+    """
+
+    async def rank(tenant: int, text: str) -> tuple[list[str], float]:
+        scores: dict[str, float] = {}
+        took = 0.0
+        for leg in (first, second):
+            keys_of_leg, milliseconds = await leg(tenant, text)
+            took += milliseconds
+            for place, key in enumerate(keys_of_leg, 1):
+                scores[key] = scores.get(key, 0.0) + 1 / (60 + place)
+        return sorted(scores, key=lambda key: (-scores[key], key)), took
+
+    return rank
+
+
 async def ask(
-    service: Service,
     chosen: EvaluationSet,
     tenants: dict[str, int],
-    mode: Mode,
+    rank: Ranking,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
-    """Ask every question in `mode` within its own conversation."""
+    """Ask every question of the set, each within its own conversation."""
     outcomes = []
     for asked in chosen.questions:
-        question = Question(query=asked.query, mode=mode, limit=max(DEPTHS))
-        answer = await service.searcher.recall(tenants[asked.conversation], question)
-        ranked = [hit.key for hit in answer.results if hit.key]
+        ranked, took = await rank(tenants[asked.conversation], asked.query)
         found = {k: recall_at(ranked, asked.evidence, k) for k in DEPTHS}
         first = reciprocal_rank(ranked, asked.evidence)
-        outcomes.append(Outcome(asked.category, found, first, answer.took_ms["total"]))
+        outcomes.append(Outcome(asked.category, found, first, took))
         advance()
     return outcomes
 

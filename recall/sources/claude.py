@@ -88,7 +88,7 @@ def active_path(messages: list[Any], leaf: str | None) -> list[int]:
     """Return the numbers of the messages from the root to `leaf`, or to the newest one."""
     told = [number for number, message in enumerate(messages) if isinstance(message, dict)]
     numbers = {words(messages[n].get("uuid")): n for n in told if messages[n].get("uuid")}
-    if not any(messages[n].get("parent_message_uuid") in numbers for n in told):
+    if not any(words(messages[n].get("parent_message_uuid")) in numbers for n in told):
         return told  # an older export: a list without branches
     parents: dict[int, int | None] = {}
     for place, number in enumerate(told):
@@ -174,7 +174,7 @@ def _is_tool(kind: str) -> bool:
 
 def _block(block: dict[str, Any]) -> str:
     """Return the text of a block; of one that is not known yet, whatever it calls its text."""
-    if block.get("type") in {"thinking", "redacted_thinking"}:
+    if words(block.get("type")).endswith("thinking"):
         return ""
     return joined(words(block.get("title")), words(block.get("text")))
 

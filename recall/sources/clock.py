@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -85,8 +86,14 @@ def earlier(value: object, seconds: float) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         unit = next((unit for least, unit in _UNITS if abs(value) >= least), 1)
         return value - seconds * unit
+    if not isinstance(value, str):
+        return value
+    with suppress(ValueError):
+        number = float(value)
+        # As text, what is plausible as a time sorts like the number that it is.
+        return str(earlier(number, seconds)) if number > 1.1e9 else value
     found = instant(value)
-    if found is None or not isinstance(value, str):
+    if found is None:
         return value
     text = (found - timedelta(seconds=seconds)).isoformat(sep=value[10:11] or " ")
     # Comparing text, the shortest form comes first: without the fraction and the offset.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from recall.errors import SourceUnreadable
 from recall.models import Message, Note
 from recall.sources.clock import instant, zone
-from recall.sources.content import mapping, name, parsed, words
+from recall.sources.content import compact, mapping, name, parsed, words
 from recall.sources.files import fingerprint, modified
 from recall.sources.rows import Skip, Step, bounded, digest, keys, resumed, tell
 
@@ -101,11 +101,13 @@ class JsonLines:
 def _row(row: Any, where: str, written: datetime, naive: tzinfo) -> list[Item]:
     if not isinstance(row, dict):
         return [Skip("not JSON" if row is None else "not an object", where)]
-    kind = row.get("type") or ("message" if row.get("session_id") and row.get("role") else "note")
+    kind = compact(row.get("type")) or (
+        "message" if row.get("session_id") and row.get("role") else "note"
+    )
     if kind == "question":
         return [Skip("question", where)]
     if kind not in {"message", "note"}:
-        return [Skip("unknown type", where, words(kind)[:100])]
+        return [Skip("unknown type", where, kind[:100])]
     return _memory(row, Message if kind == "message" else Note, written, naive)
 
 

@@ -97,7 +97,7 @@ class Sqlite:
 
 def _is_rowid(column: tuple[Any, ...]) -> bool:
     # Any other primary key may hold NULL in SQLite.
-    return column[5] == 1 and column[2].upper() == "INTEGER"
+    return bool(column[5] == 1 and column[2].upper() == "INTEGER")
 
 
 def _written_time(column: Column) -> bool:

@@ -69,7 +69,7 @@ end $$;
 
 -- How many chunks the planner expects a condition to leave.
 create or replace function estimated_rows(p_condition text) returns bigint
-language plpgsql stable
+language plpgsql volatile  -- EXPLAIN is refused in any other
 as $$
 declare
   v_plan json;
@@ -278,7 +278,7 @@ create function evidence(
   out head real[],           -- ts_rank of each word in what stands over it: [rows × words]
   out pending bigint
 )
-language plpgsql stable security definer
+language plpgsql volatile security definer
 set search_path from current
 set hnsw.ef_search = 100
 set hnsw.iterative_scan = 'relaxed_order'
