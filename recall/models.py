@@ -170,6 +170,7 @@ class Question(Scope):
     neighbors: Around | None = None
     group_by: Literal["session"] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    rerank: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] | None = None  # candidates to look at
     recency_half_life: Annotated[float, Field(gt=0)] | None = None  # days
     explain: bool = False
 

@@ -6,26 +6,27 @@ import asyncio
 import json
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgvector import HalfVector
-from psycopg.rows import dict_row
 
+from recall.errors import Invalid
+from recall.expand import around, expand
 from recall.fuse import Evidence, by_session, explain, fuse
-from recall.models import Answer, Hit, Neighbors, Scope, Turn
+from recall.models import Answer, Scope
 from recall.pack import pack
 from recall.queries import query
 from recall.vectors import load_arrays
 from recall.words import question_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import numpy as np
 
     from recall.database import Connection, Database
     from recall.embedding import QueryBatcher
-    from recall.fuse import Ranked
+    from recall.errors import Invalid
+from recall.expand import around, expand
+from recall.fuse import Ranked
     from recall.models import Profile, Question
 
 #: Candidates of each leg, and turns on each side of one that count as its context.
@@ -39,15 +40,23 @@ class Searcher:
     """Answers questions on one database with one profile's model."""
 
     def __init__(
-        self, database: Database, profile: Profile, batcher: QueryBatcher, around: int = AROUND
+        self,
+        database: Database,
+        profile: Profile,
+        batcher: QueryBatcher,
+        reranker: Reranker | None = None,
+        around: int = AROUND,
     ) -> None:
-        self._around = around
         self._database = database
         self._profile = profile
         self._batcher = batcher
+        self._reranker = reranker
+        self._around = around
 
     async def recall(self, tenant: int, question: Question) -> Answer:
         """Return what `tenant` remembers about the question, best first."""
+        if question.rerank is not None and self._reranker is None:
+            raise Invalid("rerank needs a model: set RECALL_RERANKER and start again.", "rerank")
         begun = time.perf_counter()
         meaning = None if question.mode == "keyword" else await self._batcher.embed(question.query)
         embedded = time.perf_counter()
@@ -57,12 +66,14 @@ class Searcher:
             ranked = fuse(evidence, question.mode, self._around, _fade(question))
             if question.group_by == "session":
                 ranked = by_session(ranked, evidence)
-            ranked = ranked[: question.limit]
+            ranked = ranked[: max(question.limit, question.rerank or 0)]
             explained = explain(evidence, ranked, self._around) if question.explain else None
-            return evidence.pending, await _expand(connection, question, ranked, explained)
+            return evidence.pending, await expand(connection, question, ranked, explained)
 
         pending, hits = await self._database.run(work, tenant)
-        left_out = None
+        if question.rerank is not None:
+            hits = await self._rerank(question, hits)
+        hits, left_out = hits[: question.limit], None
         if question.max_tokens is not None:
             hits, left_out = await self._pack(hits, question.max_tokens)
         ended = time.perf_counter()
@@ -100,9 +111,16 @@ class Searcher:
         assert row is not None
         return Evidence(*row)
 
+    async def _rerank(self, question: Question, hits: list[Hit]) -> list[Hit]:
+        """Put the first `rerank` hits into the cross-encoder's order; the others stay behind."""
+        assert self._reranker is not None
+        first = hits[: question.rerank]
+        order = await self._reranker.order(question.query, [hit.content for hit in first])
+        return [first[place] for place in order] + hits[len(first) :]
+
     async def _pack(self, hits: list[Hit], budget: int) -> tuple[list[Hit], tuple[int, ...]]:
         """Keep the hits that fit into `budget` of the model's tokens, neighbours included."""
-        texts = [" ".join((*_around(hit), hit.content)) for hit in hits]
+        texts = [" ".join((*around(hit), hit.content)) for hit in hits]
         offsets = await asyncio.to_thread(self._batcher.embedder.token_offsets, texts)
         kept = pack([len(of_text) for of_text in offsets], budget)
         out = tuple(hit.id for place, hit in enumerate(hits) if place not in set(kept))
@@ -114,55 +132,9 @@ def _scope(question: Question) -> str:
     return json.dumps(given)
 
 
-async def _expand(
-    connection: Connection,
-    question: Question,
-    ranked: Sequence[Ranked],
-    explained: Sequence[dict[str, Any]] | None,
-) -> list[Hit]:
-    around = question.neighbors
-    cursor = await connection.cursor(row_factory=dict_row).execute(
-        query("expand"),
-        {
-            "ids": [found.memory_id for found in ranked],
-            "before": around.before if around else 0,
-            "after": around.after if around else 0,
-        },
-    )
-    rows = {row["id"]: row for row in await cursor.fetchall()}
-    hits = []
-    for place, found in enumerate(ranked):
-        row = rows.get(found.memory_id)
-        if row is None:
-            continue  # erased between the two statements
-        before, after = _turns(row.pop("before")), _turns(row.pop("after"))
-        hits.append(
-            Hit(
-                **row,
-                score=found.score,
-                count=found.count,
-                neighbors=Neighbors(before, after) if around else None,
-                explain=explained[place] if explained else None,
-            )
-        )
-    return hits
-
-
-def _around(hit: Hit) -> Iterator[str]:
-    if hit.neighbors:
-        yield from (turn.content for turn in (*hit.neighbors.before, *hit.neighbors.after))
-
-
 def _fade(question: Question) -> tuple[float, float] | None:
     """Return the half-life in days and the present in the evidence's microseconds."""
     if question.recency_half_life is None:
         return None
     now = (datetime.now(UTC) - POSTGRES_EPOCH).total_seconds() * 1e6
     return question.recency_half_life, now
-
-
-def _turns(rows: list[dict[str, Any]] | None) -> tuple[Turn, ...]:
-    return tuple(
-        Turn(**row | {"created_at": datetime.fromisoformat(row["created_at"])})
-        for row in rows or ()
-    )

@@ -63,6 +63,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Open the database and the model, and check that they belong together."""
     from recall.embedding import QueryBatcher, open_embedder
     from recall.index import RECIPE
+    from recall.rerank import Reranker
     from recall.search import Searcher
     from recall.worker import Worker
 
@@ -81,6 +82,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         embedder = await opening
         profile = await profiles.ensure(database, embedder.identity, RECIPE)
         batcher = QueryBatcher(embedder)
+        reranker = Reranker(settings.reranker) if settings.reranker else None
         stack.push_async_callback(batcher.aclose)
         yield Service(
             settings,
@@ -88,7 +90,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             embedder,
             batcher,
             profile,
-            Searcher(database, profile, batcher),
+            Searcher(database, profile, batcher, reranker),
             Worker(database, batcher, profile, settings),
         )
 

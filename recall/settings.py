@@ -56,6 +56,9 @@ class Settings(BaseSettings):
         description="Embedding engine; auto measures and proves.",
     )
     threads: int | None = Field(default=None, ge=1, description="Threads of the engine.")
+    reranker: str | None = Field(
+        default=None, description="CrossEncoder that a question may ask to rerank by."
+    )
     sample: bool = Field(default=True, description="Load the sample history on a first start.")
     worker: bool = Field(default=True, description="Run a worker inside `recall serve`.")
     pool_size: int = Field(default=8, ge=1, le=200, description="Connections of one process.")

@@ -286,7 +286,8 @@ async def test_a_narrow_scope_in_a_large_history_is_not_starved(
     path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
 ) -> None:
     crowd = [
-        said(f"The pooler drops idle connection {n}.", session_id=f"s{n % 40}") for n in range(400)
+        said(f"The pooler drops idle connection {n % 20}.", session_id=f"s{n % 40}")
+        for n in range(400)
     ]
     mine = [said(f"Lunch number {n}", session_id="lunch", user_id="me") for n in range(7)]
     await remember(database, worker, tenant, *crowd, *mine)

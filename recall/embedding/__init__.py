@@ -43,6 +43,10 @@ def open_embedder(
     if ready is not None:
         return ready
     with store.locked():
+        # Whoever held the lock before may have made just what we want.
+        ready = choice.reopen(folder, store, engine, threads)
+        if ready is not None:
+            return ready
         if engine == "auto":
             return choice.choose(folder, store, threads)
         return choice.open_named(folder, store, engine, threads)

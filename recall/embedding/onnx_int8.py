@@ -113,7 +113,7 @@ class Int8Graph:
             and (table.dims[0] > LARGE_TABLE and len(self._users[table.name]) == 1)
         )
 
-    def _constant(self, name: str, values: NDArray[np.generic]) -> str:
+    def _constant(self, name: str, values: NDArray[np.generic] | np.generic) -> str:
         self._constants[name] = numpy_helper.from_array(np.asarray(values), name)
         return name
 

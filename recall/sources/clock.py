@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -88,7 +87,7 @@ def earlier(value: object, seconds: float) -> object:
         return value - seconds * unit
     if not isinstance(value, str):
         return value
-    with suppress(ValueError):
+    if value.replace(".", "", 1).isdigit():
         number = float(value)
         # As text, what is plausible as a time sorts like the number that it is.
         return str(earlier(number, seconds)) if number > 1.1e9 else value

@@ -187,10 +187,11 @@ def _statement(
     elif len(order) > 1 and columns[order[0]].nullable:
         conditions.append(f"{quoted[order[0]]} is not null")
     stand = after[1:] if timeless and after else after
-    if stand and sorts[0] != quoted[order[0]] and not timeless and len(order) > 1:
+    written = len(order) > 1 and not timeless and sorts[0] != quoted[order[0]]
+    if stand and written and isinstance(stand[0], str):
         # The order of a written time is an expression; its first 19 characters use an index.
         conditions.append(f"{quoted[order[0]]} >= substr({database.mark}, 1, 19)")
-        values.append(_bound(stand[0]))
+        values.append(stand[0])
     if stand:
         # A stand that was rewound names only the first value, and means all from there on.
         whole = len(stand) == len(sorts)
