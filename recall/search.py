@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
     from recall.database import Connection, Database
     from recall.embedding import QueryBatcher
-    from recall.errors import Invalid
-from recall.expand import around, expand
-from recall.fuse import Ranked
-    from recall.models import Profile, Question
+    from recall.models import Hit, Profile, Question
+    from recall.rerank import Reranker
 
 #: Candidates of each leg, and turns on each side of one that count as its context.
 POOL = 100

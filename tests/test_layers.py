@@ -17,7 +17,8 @@ ROWS = (
     {"settings", "models", "queries"},
     {"vectors", "words", "text", "fuse", "database"},
     {"embedding"},
-    {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"},
+    {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
+    | {"doctor", "languages", "expand", "pack", "rerank"},
     {"search", "worker", "sources"},
     {"sample", "service", "backfill"},
     {"evaluate"},
