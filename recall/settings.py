@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -96,7 +95,7 @@ class Settings(BaseSettings):
         """The URL that serves traffic; only meaningful when not embedded."""
         return self.database_url.get_secret_value() if self.database_url else ""
 
-    @cached_property
+    @property
     def direct_url(self) -> str:
         """The URL for migrations and index builds: Neon's pooled host without `-pooler`."""
         if self.database_direct_url:

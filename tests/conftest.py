@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
@@ -298,7 +299,12 @@ def serve(
         listening = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(create_app(own), log_config=None, timeout_graceful_shutdown=5)
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+
+        def run() -> None:
+            with suppress(SystemExit):  # what uvicorn makes of a failed start
+                server.run(sockets=[listening])
+
+        thread = threading.Thread(target=run)
         thread.start()
 
         def stop() -> None:

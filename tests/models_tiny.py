@@ -18,10 +18,11 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 if TYPE_CHECKING:
     from pathlib import Path
 
-WORDS = (
-    "the a cat dog runs sleeps eats query passage find note rain sun walks to home from work "
-    "and or not when where who red blue old new book cup table lamp river hill : . , ? !"
-).split()
+TEXT = """
+    the a cat dog runs sleeps eats query passage find note rain sun walks to home from work and or
+    not when where who red blue old new book cup table lamp river hill : . , ? !
+"""
+WORDS = TEXT.split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz0123456789"]
 WIDTH = 32
@@ -42,7 +43,7 @@ def tokenizer(lowercase: bool = True) -> Tokenizer:
     return made
 
 
-def transformer(folder: Path, **settings: object) -> Transformer:
+def transformer(folder: Path) -> Transformer:
     """Save a two-layer BERT with its tokenizer and return it as a sentence-transformers module."""
     torch.manual_seed(7)
     # Weights 25 times the usual ones: otherwise all texts get almost the same vector.
@@ -60,12 +61,12 @@ def transformer(folder: Path, **settings: object) -> Transformer:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer(lowercase=False), **dict(zip(names, SPECIAL, strict=True))
     ).save_pretrained(folder)
-    return Transformer(str(folder), max_seq_length=LONGEST, do_lower_case=True, **settings)
+    return Transformer(str(folder), max_seq_length=LONGEST, do_lower_case=True)
 
 
-def save(folder: Path, *modules: torch.nn.Module, **settings: object) -> Path:
+def save(folder: Path, *modules: torch.nn.Module, prompts: dict[str, str] | None = None) -> Path:
     """Save modules as one model and return its folder."""
-    model = SentenceTransformer(modules=list(modules), device="cpu", **settings)
+    model = SentenceTransformer(modules=list(modules), device="cpu", prompts=prompts)
     model.save(str(folder / "model"), create_model_card=False)
     return folder / "model"
 

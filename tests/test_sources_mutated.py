@@ -108,7 +108,7 @@ CHATKIT = tuple(f"create table {LAYOUTS['E'][n]}" for n in (0, 2))
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @given(data=st.data())
-@settings(max_examples=400, deadline=None, derandomize=False)
+@settings(max_examples=25, deadline=None)
 def test_tables_of_anything(name: str, statements: tuple[str, ...], data: st.DataObject) -> None:
     rows: dict[str, list[list[Any]]] = {}
     for statement in statements:
@@ -123,7 +123,7 @@ def test_tables_of_anything(name: str, statements: tuple[str, ...], data: st.Dat
 
 
 @given(data=st.data())
-@settings(max_examples=4000, deadline=None, derandomize=False)
+@settings(max_examples=250, deadline=None)
 def test_items_of_chatkit(data: st.DataObject) -> None:
     items = [data.draw(mutated(item)) for item in TALK]
     threads, thread, table, _ = LAYOUTS["A"]
@@ -150,7 +150,7 @@ ITEMS = [
 
 
 @given(st.sampled_from(ITEMS).flatmap(mutated))
-@settings(max_examples=200, deadline=None, derandomize=False)
+@settings(max_examples=200, deadline=None)
 def test_items_of_openai(item: Any) -> None:
     if isinstance(item, dict):
         told = item_said(item)
@@ -168,7 +168,7 @@ CLAUDE = claude(
 
 @pytest.mark.parametrize(("name", "conversation"), [("chatgpt", GPT), ("claude", CLAUDE)])
 @given(data=st.data())
-@settings(max_examples=4000, deadline=None, derandomize=False)
+@settings(max_examples=250, deadline=None)
 def test_exports(name: str, conversation: dict[str, Any], data: st.DataObject) -> None:
     conversations = [data.draw(mutated(conversation)) for _ in range(2)]
     # NaN is no JSON, and no exporter writes it.
@@ -208,7 +208,7 @@ STORE = {
 
 
 @given(mutated(SESSION))
-@settings(max_examples=4000, deadline=None, derandomize=False)
+@settings(max_examples=250, deadline=None)
 def test_session_files_of_praisonai(session: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "s.json").write_text(json.dumps(session))
@@ -219,7 +219,7 @@ def test_session_files_of_praisonai(session: Any) -> None:
     st.sampled_from(["room_messages", "direct_messages", "direct_members", "removed_rooms"]),
     st.data(),
 )
-@settings(max_examples=4000, deadline=None, derandomize=False)
+@settings(max_examples=250, deadline=None)
 def test_the_json_store_of_moltnet(field: str, data: st.DataObject) -> None:
     store = {**STORE, field: data.draw(mutated(STORE[field]))}
     with tempfile.TemporaryDirectory() as folder:
@@ -232,7 +232,7 @@ LINE = {"type": "message", "session_id": "s", "role": "user", "content": "x", "m
 
 
 @given(st.lists(mutated(LINE) | JSON, max_size=5))
-@settings(max_examples=4000, deadline=None, derandomize=False)
+@settings(max_examples=250, deadline=None)
 def test_lines(lines: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.jsonl")

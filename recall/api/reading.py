@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ routes = APIRouter()
 Limit = Annotated[int, Query(ge=1, le=200)]
 #: Fields of a question that a URL may repeat.
 MANY = {"kinds", "session_ids", "exclude_session_ids", "roles", "authors"}
+OBJECTS = {"neighbors", "metadata"}
 
 
 @routes.post("/recall")
@@ -30,13 +32,17 @@ async def recall(request: Request, question: Question, tenant: Tenant, running: 
 
 @routes.get("/recall")
 async def recall_by_url(request: Request, tenant: Tenant, running: Running) -> Json:
-    """Do the same for `?q=…`; a list is given by repeating its field."""
+    """Do the same for `?q=…`; a list is given by repeating its field, an object as JSON."""
     given: dict[str, Any] = {}
     for name in request.query_params:
         values = request.query_params.getlist(name)
         given["query" if name == "q" else name] = values if name in MANY else values[-1]
     try:
-        question = Question.model_validate_strings(given)
+        for name in OBJECTS & given.keys():
+            given[name] = json.loads(given[name])
+        question = Question.model_validate(given)
+    except json.JSONDecodeError as error:
+        raise Invalid(f"{name} must be a JSON object.", name) from error
     except ValidationError as error:
         field, message = sentence(error)
         raise Invalid(message, field) from error

@@ -57,6 +57,7 @@ class QueryBatcher:
         """
         if self._closed:
             raise RuntimeError("the batcher is closed")
+        text.encode()  # a lone surrogate is the error of who sent it, not of the whole batch
         if text in self._answers:
             self._answers.move_to_end(text)
             return self._answers[text]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recall.embedding.batches import by_length, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from recall.embedding.batches import Batch
     from recall.embedding.identity import ModelFolder, ModelIdentity
@@ -25,9 +25,8 @@ WHOLE = "sentence-transformers"  # float32 by the library's own `encode`, for an
 class Embedder(Protocol):
     """A model ready to embed; any number of threads may call it.
 
-    The same text gets the same vector whatever else is embedded with it, up to the engine's
-    tolerance: cosine 1 - 1e-6 in float32, 0.999 in 16 bits, 0.99 in int8, which scales
-    the numbers inside by the largest of the batch.
+    The same text gets the same vector whatever else is embedded with it: cosine 0.99999 or more
+    between any two companies in float32 and int8, 0.9999 in 16 bits.
     """
 
     identity: ModelIdentity
@@ -68,7 +67,7 @@ class Engine(Protocol):
         """Return the tokens that a batch should hold when there are so many in all."""
         ...
 
-    def run(self, batches: Sequence[Batch]) -> Vectors:
+    def run(self, batches: Iterable[Batch]) -> Vectors:
         """Return the unit vectors of all rows of all batches, [rows, dimension]."""
         ...
 
@@ -106,13 +105,13 @@ class TokenEmbedder:
 
     def document_batches(self, texts: Sequence[str]) -> list[Batch]:
         """Return the batches that `embed_documents` would run, to look at their padding."""
-        return self._batches(texts, self._tokens.document)[0]
+        return list(self._batches(texts, self._tokens.document)[0])
 
-    def _batches(self, texts: Sequence[str], reading: Reading) -> tuple[list[Batch], Ids]:
+    def _batches(self, texts: Sequence[str], reading: Reading) -> tuple[Iterator[Batch], Ids]:
         rows = self._tokens.read(texts, reading)
         order = by_length(rows)
         budget = self._engine.budget(len(rows.ids))
-        return list(fill(rows, order, budget, self._tokens.pad)), order
+        return fill(rows, order, budget, self._tokens.pad), order
 
     def _embed(self, texts: Sequence[str], reading: Reading) -> Vectors:
         if not texts:

@@ -18,9 +18,11 @@ PACKAGED_SHA256 = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-# Read by sentence-transformers, but without influence on a vector.
-IRRELEVANT = {"data_config.json", "train_script.py", "eval"}
+IRRELEVANT = {"data_config.json"}  # beside a model, without influence on a vector
 RELEVANT_SUFFIXES = {".json", ".txt", ".model", ".safetensors", ".bin", ".jinja"}
+
+# Forms of the weights that are never opened here.
+UNUSED = ["onnx/*", "openvino/*", "coreml/*", "*.h5", "*.ot", "*.msgpack", "*.gguf", "*.onnx"]
 
 
 @dataclass(frozen=True)
@@ -72,21 +74,18 @@ def packaged_folder() -> Path:
 def hub_folder(name: str) -> Path:
     """Return the local snapshot of a model named as on the Hugging Face hub, fetching it once."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repository = name if "/" in name else f"sentence-transformers/{name}"
     try:
-        return Path(snapshot_download(repository, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    except ValueError as error:
-        raise ModelMissing(f"{name!r} is neither a folder nor a model's name.") from error
-    try:
-        kinds = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
-        return Path(snapshot_download(repository, allow_patterns=kinds))
-    except Exception as error:
+        try:
+            return Path(snapshot_download(repository, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return Path(snapshot_download(repository, ignore_patterns=UNUSED))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
         raise ModelMissing(
-            f"Model {name!r} is not on this disk nor within reach: {error}"
+            f"Model {name!r} is no folder and cannot be fetched: {reason}"
         ) from error
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 5  # ours and theirs in turn, so that a busy minute burdens both
 QUESTIONS = 20  # a round
+QUESTION_CHARACTERS = 60
 
 
 def measure(embedder: Embedder, texts: Sequence[str]) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def measure(embedder: Embedder, texts: Sequence[str]) -> dict[str, Any]:
     for part in fifth:
         ours.append(len(texts) / seconds(embedder.embed_documents, texts))
         theirs.append(len(part) / seconds(library.embed_documents, part))
-    questions = [min(text, text[:60], key=len) for text in texts[:QUESTIONS]]
+    questions = [text[:QUESTION_CHARACTERS] for text in texts[:QUESTIONS]]
     our_wait = [seconds(embedder.embed_queries, [text]) for text in questions * ROUNDS]
     their_wait = [seconds(library.embed_queries, [text]) for text in questions * ROUNDS]
     cosines = np.sum(embedder.embed_documents(fifth[0]) * library.embed_documents(fifth[0]), axis=1)

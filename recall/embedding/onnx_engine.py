@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from recall.embedding.batches import Batch
@@ -47,17 +47,22 @@ class OnnxEngine:
             disabled_optimizers=["SkipLayerNormFusion"],
         )
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="recall-onnx")
 
     def budget(self, tokens: int) -> int:
         """Return the tokens of a batch: every thread gets one before any gets a large one."""
         return min(LARGEST_BATCH, max(SMALLEST_BATCH, -(-tokens // self._threads)))
 
-    def run(self, batches: Sequence[Batch]) -> Vectors:
-        """Return the unit vectors of all rows; a single batch stays on the caller's thread."""
-        if len(batches) == 1:
-            return self._forward(batches[0])
-        return np.concatenate(list(self._pool.map(self._forward, batches)))
+    def run(self, batches: Iterable[Batch]) -> Vectors:
+        """Return the unit vectors of all rows; a single batch stays on the caller's thread.
+
+        Every call has threads of its own: in a shared pool a question would queue behind all of a
+        backfill's batches, while the kernel shares the cores fairly.
+        """
+        waiting = list(batches)
+        if len(waiting) == 1:
+            return self._forward(waiting[0])
+        with ThreadPoolExecutor(min(self._threads, len(waiting)), "recall-onnx") as pool:
+            return np.concatenate(list(pool.map(self._forward, waiting)))
 
     def _forward(self, batch: Batch) -> Vectors:
         feeds = {"input_ids": batch.ids, "attention_mask": batch.mask}

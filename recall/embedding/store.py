@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recall.embedding.tokens import Reading, Tokens
+from recall.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ except ImportError:  # Windows: two first starts at once do the work twice, and 
 RECIPE = 1  # raise it whenever the graph is built differently: older files are then made again
 GRAPH, TOKENIZER, DESCRIPTION = "int8.onnx", "tokenizer.json", "description.json"
 DERIVED = (GRAPH, TOKENIZER, DESCRIPTION)
-LISTING, CHOICE, LOCK = "SHA256SUMS", "choice.json", "lock"
+LISTING, LOCK = "SHA256SUMS", "lock"
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,16 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one process at a time derive files; the others wait and then find them."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("w") as handle:
+        """Let one process at a time derive files; the others wait and then find them.
+
+        Raises Misconfigured when nothing can be kept here.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = (self.folder / LOCK).open("w")
+        except OSError as error:
+            raise Misconfigured(f"{self.folder} must be a writable folder: {error}.") from error
+        with handle:
             if flock is not None:
                 flock(handle, LOCK_EX)
             yield
@@ -91,15 +99,20 @@ class Store:
     def chosen(self, fingerprint: dict[str, str]) -> str | None:
         """Return the engine chosen on this very machine with these very libraries, if any."""
         try:
-            choice = json.loads((self.folder / CHOICE).read_text())
-            return str(choice["engine"]) if choice["fingerprint"] == fingerprint else None
+            choice = json.loads(self._choice(fingerprint).read_text())
+            return str(choice["engine"])
         except (OSError, ValueError, KeyError, TypeError):
             return None  # absent or damaged: choose again
 
     def choose(self, engine: str, fingerprint: dict[str, str], tested: dict[str, Any]) -> None:
         """Remember an engine, where it was chosen and what it was chosen from."""
         choice = {"engine": engine, "fingerprint": fingerprint, "tested": tested}
-        write(self.folder / CHOICE, json.dumps(choice, indent=2))
+        write(self._choice(fingerprint), json.dumps(choice, indent=2))
+
+    def _choice(self, fingerprint: dict[str, str]) -> Path:
+        # A file per kind of machine: several may share a home.
+        digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
+        return self.folder / f"choice-{digest[:12]}.json"
 
 
 def describe(described: Description, tokens: Tokens, folder: Path) -> None:

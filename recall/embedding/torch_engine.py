@@ -13,7 +13,7 @@ from recall.embedding.tokens import Reading, Tokens
 from recall.errors import ModelMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from recall.embedding.batches import Batch
@@ -97,8 +97,11 @@ class TorchEngine:
         return BATCH[self._device]
 
     @torch.inference_mode()
-    def run(self, batches: Sequence[Batch]) -> Vectors:
-        """Return the unit vectors of all rows; they leave the device once, at the end."""
+    def run(self, batches: Iterable[Batch]) -> Vectors:
+        """Return the unit vectors of all rows; they leave the device once, at the end.
+
+        A GPU works through what it was given while the next batches are being filled.
+        """
         parts = [self._forward(batch) for batch in batches]
         vectors: Vectors = torch.cat(parts).cpu().numpy()
         return vectors

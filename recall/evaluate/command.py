@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-import psycopg
-from psycopg import sql
-from pydantic import SecretStr
-
-from recall import embedded
 from recall.errors import Invalid
 from recall.evaluate.run import ask, by_reciprocal_rank, in_mode, load, summarise
+from recall.evaluate.scratch import scratch_database
 from recall.evaluate.sets import read_set
 from recall.models import Mode
 from recall.search import Searcher
 from recall.service import open_service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from recall.evaluate.run import Ranking, Summary
     from recall.service import Service
     from recall.settings import Settings
-
-
-@contextmanager
-def scratch_database(settings: Settings) -> Iterator[Settings]:
-    """Yield settings for a new database on the same server; drop it at the end."""
-    name = f"recall_scratch_{uuid.uuid4().hex[:12]}"
-    use = embedded.start(settings.home) if settings.embedded else None
-    url = use.server.url() if use else settings.direct_url
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    own = SecretStr(_renamed(url, name))
-    try:
-        yield settings.model_copy(update={"database_url": own, "database_direct_url": own})
-    finally:
-        with psycopg.connect(url, autocommit=True) as connection:
-            drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-            connection.execute(drop)
-        if use:
-            use.release()
-
-
-def _renamed(url: str, database: str) -> str:
-    from urllib.parse import urlsplit, urlunsplit
-
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
 @dataclass(frozen=True)

@@ -87,13 +87,13 @@ def earlier(value: object, seconds: float) -> object:
         return value - seconds * unit
     if not isinstance(value, str):
         return value
-    if value.replace(".", "", 1).isdigit():
-        number = float(value)
-        # As text, what is plausible as a time sorts like the number that it is.
-        return str(earlier(number, seconds)) if number > 1.1e9 else value
-    found = instant(value)
-    if found is None:
-        return value
-    text = (found - timedelta(seconds=seconds)).isoformat(sep=value[10:11] or " ")
-    # Comparing text, the shortest form comes first: without the fraction and the offset.
-    return text[:19] if "T" in value and not value[19:].strip(".0123456789Z") else text
+    if value.replace(".", "", 1).isdecimal():
+        moved = str(earlier(float(value), seconds))
+    else:
+        found = instant(value)
+        moved = value
+        if found is not None:
+            moved = (found - timedelta(seconds=seconds)).isoformat(sep=value[10:11] or " ")
+        if "T" in value and not value[19:].strip(".0123456789Z"):
+            moved = moved[:19]  # compared as text, the shortest form comes first
+    return min(moved, value)  # what only looks like a time must not move forward

@@ -1,0 +1,63 @@
+"""The README knows every setting, every route and every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer.main
+from click import Group
+
+from recall.api import create_app
+from recall.cli import app
+from recall.settings import Settings
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def variables() -> list[str]:
+    plain = {"database_url", "database_direct_url"}
+    return [
+        name.upper() if name in plain else f"RECALL_{name.upper()}"
+        for name in Settings.model_fields
+    ]
+
+
+def routes() -> list[str]:
+    schema = create_app(Settings()).openapi()
+    return sorted(
+        f"{method.upper()} {path}" for path, item in schema["paths"].items() for method in item
+    )
+
+
+def commands() -> list[str]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, Group)
+    found = []
+    for name, command in group.commands.items():
+        inner = list(command.commands) if isinstance(command, Group) else []
+        found += [f"recall {name} {each}" for each in inner] or [f"recall {name}"]
+    return found
+
+
+@pytest.mark.parametrize("name", variables())
+def test_every_setting_is_in_the_readme(name: str) -> None:
+    assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_says_what_it_is(name: str) -> None:
+    assert (Settings.model_fields[name].description or "").endswith(".")
+
+
+@pytest.mark.parametrize("route", routes())
+def test_every_route_is_in_the_readme(route: str) -> None:
+    """As `GET /sessions`, or several methods of one path as `GET|PUT /notes/{id}`."""
+    method, _, path = route.partition(" ")
+    lines = [line for line in README.splitlines() if f"{path}`" in line or f"{path} " in line]
+    assert any(method in line for line in lines)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert command in README
