@@ -95,7 +95,7 @@ def worker(
     async def work() -> None:
         import signal
 
-        from recall.service import open_service
+        from recall.service import open_service, work_alone
 
         async with open_service(_settings()) as service:
             if once:
@@ -104,7 +104,7 @@ def worker(
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, service.worker.stop)
-            await service.worker.run()
+            await work_alone(service)
 
     _run(work())
 
@@ -274,6 +274,50 @@ def evaluate(
             draw(file.name, summaries, plot)
 
     _run(work())
+
+
+@app.command()
+def bench(
+    corpus: Annotated[Path | None, typer.Option(help="Messages, JSONL or .gz; made up.")] = None,
+    memories: Annotated[int, typer.Option(help="Memories to ask.")] = 10_000,
+    clients: Annotated[str, typer.Option(help="How many ask at once.")] = "1,8,32",
+    questions: Annotated[int, typer.Option(help="Questions of each kind.")] = 200,
+    growth: Annotated[str, typer.Option(help="Sizes to measure at: 1000,10000,…")] = "",
+    tenants: Annotated[int, typer.Option(help="Tenants to stand beside one.")] = 0,
+    as_json: Annotated[Path | None, typer.Option("--json", help="File to write to.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Folder to draw into.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the scratch database.")] = False,
+) -> None:
+    """Measure speed here, each figure beside its floor, in scratch databases removed afterwards."""
+    _log(logging.WARNING)
+
+    async def work() -> None:
+        from recall.evaluate.bench.command import Wanted, run
+        from recall.evaluate.bench.tables import print_results, saying
+
+        wanted = Wanted(
+            corpus, memories, _numbers(clients), questions, _numbers(growth), tenants, keep
+        )
+        with saying() as say:
+            results = await run(_settings(), wanted, say)
+        print_results(results)
+        if as_json:
+            from pydantic_core import to_json
+
+            as_json.write_bytes(to_json(results, indent=2))
+        if plot:
+            from recall.evaluate.bench.plot import draw
+
+            draw(results, plot)
+
+    _run(work())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers like 1,8,32") from error
 
 
 @app.command()

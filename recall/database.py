@@ -53,7 +53,7 @@ class Database:
     """The pool, and `run`: a unit of work with its tenant, retried when the server went away."""
 
     def __init__(self, url: str, settings: Settings) -> None:
-        self._url = url
+        self.url = url
         self._timeout_ms = round(settings.statement_timeout * 1000)
         self._search_path = "recall, public"
         self._pool = AsyncConnectionPool(
@@ -80,7 +80,7 @@ class Database:
         await self._pool.open()
         try:
             async with await AsyncConnection.connect(
-                self._url, autocommit=True, connect_timeout=15
+                self.url, autocommit=True, connect_timeout=15
             ) as connection:
                 row = await (await connection.execute(query("vector_schema"))).fetchone()
         except psycopg.OperationalError as error:

@@ -12,7 +12,7 @@ from recall import migrate, profiles
 from recall.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from recall.embedding import Embedder, QueryBatcher
     from recall.models import Profile
@@ -37,6 +37,8 @@ class Service:
     profile: Profile
     searcher: Searcher
     worker: Worker
+    #: Call it after storing: wakes the worker of this process, or those of others.
+    nudge: Callable[[], None]
 
 
 @asynccontextmanager
@@ -61,6 +63,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 @asynccontextmanager
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Open the database and the model, and check that they belong together."""
+    from recall.bell import Bell
     from recall.embedding import QueryBatcher, open_embedder
     from recall.index import RECIPE
     from recall.rerank import Reranker
@@ -83,6 +86,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         profile = await profiles.ensure(database, embedder.identity, RECIPE)
         batcher = QueryBatcher(embedder)
         reranker = Reranker(settings.reranker) if settings.reranker else None
+        worker = Worker(database, batcher, profile, settings)
         stack.push_async_callback(batcher.aclose)
         yield Service(
             settings,
@@ -91,7 +95,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             batcher,
             profile,
             Searcher(database, profile, batcher, reranker),
-            Worker(database, batcher, profile, settings),
+            worker,
+            worker.nudge if settings.worker else Bell(database).ring,
         )
 
 
@@ -104,3 +109,16 @@ async def running_worker(worker: Worker) -> AsyncIterator[None]:
     finally:
         worker.stop()
         await task
+
+
+async def work_alone(service: Service) -> None:
+    """Run the service's worker for stores made by other processes, until it is stopped."""
+    from recall.bell import listen
+
+    url = service.database.url if service.settings.embedded else service.settings.direct_url
+    listening = asyncio.create_task(listen(url, service.worker.nudge))
+    try:
+        await service.worker.run()
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening])

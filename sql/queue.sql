@@ -93,3 +93,11 @@ select 'halfvec'::regtype::oid::integer;
 
 -- name: compact_counts
 select compact_counts();
+
+-- Wake workers in other processes. Outside the transaction that stored: a NOTIFY in it would make
+-- commits wait for one another.
+-- name: ring
+select pg_notify('recall_job', '');
+
+-- name: listen
+listen recall_job;

@@ -58,10 +58,11 @@ def transformer(folder: Path) -> Transformer:
     )
     BertModel(config).save_pretrained(folder)
     names = ["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"]
-    PreTrainedTokenizerFast(
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer(lowercase=False), **dict(zip(names, SPECIAL, strict=True))
     ).save_pretrained(folder)
-    return Transformer(str(folder), max_seq_length=LONGEST, do_lower_case=True)
+    made: Transformer = Transformer(str(folder), max_seq_length=LONGEST, do_lower_case=True)
+    return made
 
 
 def save(folder: Path, *modules: torch.nn.Module, prompts: dict[str, str] | None = None) -> Path:

@@ -33,15 +33,15 @@ class Serving:
         self.home = home
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "recall.cli", "serve", "--port", str(self.port)],
-            env=os.environ
-            | {"RECALL_HOME": str(home), "RECALL_ENGINE": ENGINE, "RECALL_SAMPLE": "0"}
-            | environment,
-            cwd=home,
-            stdout=subprocess.DEVNULL,
-            stderr=(home / "serve.log").open("ab"),
-        )
+        own = {"RECALL_HOME": str(home), "RECALL_ENGINE": ENGINE, "RECALL_SAMPLE": "0"}
+        with (home / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "recall.cli", "serve", "--port", str(self.port)],
+                env=os.environ | own | environment,
+                cwd=home,
+                stdout=log,
+                stderr=log,
+            )
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         deadline = time.monotonic() + PATIENCE
         while True:

@@ -18,7 +18,7 @@ ROWS = (
     {"vectors", "words", "text", "fuse", "database"},
     {"embedding"},
     {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
-    | {"doctor", "languages", "expand", "pack", "rerank"},
+    | {"doctor", "languages", "expand", "pack", "rerank", "bell"},
     {"search", "worker", "sources"},
     {"sample", "service", "backfill"},
     {"evaluate"},

@@ -64,7 +64,7 @@ async def get_note(id: MemoryId, tenant: Tenant, running: Running) -> Json:
 async def put_note(id: MemoryId, note: Note, tenant: Tenant, running: Running) -> Json:
     """Replace a note as a whole; its key stays."""
     await memories.replace_note(running.database, tenant, id, note)
-    running.worker.nudge()
+    running.nudge()
     return Json({"id": id}, 202)
 
 
@@ -97,7 +97,7 @@ async def delete_user(user_id: str, tenant: Tenant, running: Running) -> Json:
 async def _accepted(
     request: Request, running: Service, tenant: int, stored: Stored, wait: float
 ) -> Json:
-    running.worker.nudge()
+    running.nudge()
     request.app.state.metrics.stored.inc(stored.accepted)
     body: dict[str, Any] = {
         "ids": stored.ids,

@@ -85,7 +85,9 @@ async def evidence_of(
         await batcher.aclose()
         await tape.close()
     found = [statement for statement in tape.sent if statement.text == query("evidence")]
-    assert len(found) == len(texts), "the searcher asks for evidence otherwise than by one statement"
+    assert len(found) == len(texts), (
+        "the searcher asks for evidence otherwise than by one statement"
+    )
     return found
 
 
@@ -95,9 +97,7 @@ def nearest(service: Service, texts: Sequence[str]) -> list[Statement]:
         "select chunk_id, meaning <=> %s::halfvec as distance from embedding"
         " where profile_id = {profile}"
         " order by meaning::halfvec({dimension}) <=> %s::halfvec({dimension}) limit {limit}"
-    ).format(
-        profile=service.profile.id, dimension=service.profile.dimension, limit=NEAREST
-    )
+    ).format(profile=service.profile.id, dimension=service.profile.dimension, limit=NEAREST)
     vectors = [HalfVector(v).to_text() for v in service.embedder.embed_queries(list(texts))]
     return [Statement(statement, (vector, vector)) for vector in vectors]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
 
 from recall import __version__, keys
+from recall.embedding.cores import usable_cores
 from recall.embedding.measure import measure
 from recall.errors import Invalid
 from recall.evaluate.bench.bare import connect
@@ -16,8 +18,7 @@ from recall.evaluate.bench.figures import Embedding, Results, figure
 from recall.evaluate.bench.growth import measure_point, measure_tenants
 from recall.evaluate.bench.history import made_up_history
 from recall.evaluate.bench.ingest import MOST_ROWS, measure_ingest
-from recall.evaluate.bench.load import Loader
-from recall.evaluate.bench.quality import measure_quality
+from recall.evaluate.bench.load import Loader, embedded_texts
 from recall.evaluate.bench.questions import Asking
 from recall.evaluate.bench.server import served
 from recall.evaluate.scratch import scratch_database
@@ -41,6 +42,10 @@ MOST_CLIENTS = 256
 MOST_MADE_UP = 50_000  # lines; a larger history tells them again
 MOST_EMBEDDED = 3_000  # texts of the comparison with the library
 TENANT_MEMORIES = 1_000
+SERVER = """
+select current_setting('server_version'), extversion, current_setting('shared_buffers')
+from pg_extension where extname = 'vector'
+"""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ async def run(settings: Settings, wanted: Wanted, say: Say) -> Results:
         async with open_service(scratch) as service:
             found = await _Run(service, corpus, wanted, say).measure()
             if wanted.keep:
-                found.notes.append(f"kept: {_database(service)}")
+                found.notes.append(f"kept: {_name_of_database(scratch)}")
     say("storing, beside a bare COPY")
     with scratch_database(settings) as scratch:
         async with open_service(scratch) as service:
@@ -127,24 +132,85 @@ class _Run:
         self._notes: list[str] = []
 
     async def measure(self) -> Measured:
-        wanted = self._wanted
+        """Grow from size to size; at the wanted one, ask in every way."""
         self._say("embedding, beside SentenceTransformer.encode")
         embedding = self._embedding()
         tenant = await keys.tenant_id(self._service.database, DEFAULT_TENANT)
-        sizes = sorted({*wanted.growth, wanted.memories})
-        loader = Loader(self._service, self._corpus, max(*sizes, wanted.tenants * TENANT_MEMORIES))
-        asked, quality, points, of_size = [], None, [], None
+        sizes = sorted({*self._wanted.growth, self._wanted.memories})
+        loader = Loader(self._service, self._corpus, sizes[-1])
+        asking = Asking(self._service, tenant, self._fresh)
+        steps: list[Loaded] = []
+        points: list[Point] = []
+        asked: list[Asked] = []
         for size in sizes:
             self._say(f"storing and indexing up to {size:,} memories")
-            loaded = await loader.grow(tenant, size)
-            asking = Asking(self._service, tenant, self._fresh)
+            steps.append(await loader.grow(tenant, size))
             self._say(f"asking {size:,} memories")
-            points.append(await measure_point(asking, wanted.questions, size, loaded))
-            if size == wanted.memories:
-                of_size = loaded
+            points.append(await measure_point(asking, self._wanted.questions, size, steps[-1]))
+            if size == self._wanted.memories:
                 asked = await self._ask(tenant)
-                quality = points[-1].quality
-        assert of_size is not None and quality is not None
-        return Measured(
-            self._machine(), embedding, of_size, asked, quality, points, self._notes
+        # The engine's share is told of lines that were all embedded, none of them moved.
+        whole = [step for step in steps if step.anew == step.rows] or steps[:1]
+        quality = points[sizes.index(self._wanted.memories)].quality
+        return Measured(self._machine(), embedding, whole[-1], asked, quality, points, self._notes)
+
+    async def _ask(self, tenant: int) -> list[Asked]:
+        clients = self._wanted.clients
+        async with served(self._service.settings, max(clients)) as http:
+            if http is None:
+                self._notes.append("HTTP was not measured: pip install 'recall[notebook]'.")
+            asking = Asking(self._service, tenant, self._fresh, http)
+            asked: list[Asked] = []
+            for mode in get_args(Mode):
+                for at_once in clients:
+                    self._say(f"asking in mode {mode}, {at_once} at once")
+                    asked += await asking.measure(mode, at_once, self._wanted.questions)
+        return asked
+
+    def _embedding(self) -> Embedding:
+        embedder = self._service.embedder
+        size = min(MOST_EMBEDDED, max(50, self._wanted.memories // 4))
+        texts = embedded_texts(embedder, self._corpus.messages(0, size))
+        found = measure(embedder, texts)
+        against = "SentenceTransformer.encode, float32"
+        return Embedding(
+            found["engine"],
+            found["texts"],
+            figure(
+                found["texts_per_second"], found["library_texts_per_second"], "texts/s", against
+            ),
+            figure(found["query_ms"], found["library_query_ms"], "ms", against),
+            round(found["mean_cosine"], 4),
+            round(found["least_cosine"], 4),
+            found["padding"],
         )
+
+    def _machine(self) -> dict[str, Any]:
+        with connect(self._service) as connection:
+            ((version, vector, buffers),) = connection.execute(SERVER).fetchall()
+        return {
+            "recall": __version__,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "cores": usable_cores(),
+            "processor": platform.machine(),
+            "python": platform.python_version(),
+            "postgres": version,
+            "pgvector": vector,
+            "shared_buffers": buffers,
+            "model": self._service.profile.model,
+            "corpus": self._corpus.name,
+            "lines": len(self._corpus.lines),
+            "memories": self._wanted.memories,
+        }
+
+
+def _corpus(wanted: Wanted) -> Corpus:
+    if wanted.corpus:
+        return read_corpus(wanted.corpus)
+    size = max(wanted.memories, *wanted.growth, wanted.tenants * TENANT_MEMORIES)
+    # One line in twenty is held out.
+    return made_up(made_up_history(min(size, MOST_MADE_UP) * 20 // 19 + 20))
+
+
+def _name_of_database(settings: Settings) -> str:
+    return urlsplit(settings.direct_url).path.lstrip("/")

@@ -117,9 +117,9 @@ def questions(corpus: Corpus) -> Iterator[str]:
             if text not in seen:
                 seen.add(text)
                 yield text
-        if len(seen) < before + len(lines) // 10:  # nearly all pieces were asked: mix words
-            length = chance.randint(*QUESTION_WORDS)
-            lines.extend([chance.choice(everything) for _ in range(length)] for _ in range(100))
+        if len(seen) - before <= len(lines) // 10:  # nearly all pieces were asked: mix words
+            mixed = [chance.choices(everything, k=QUESTION_WORDS[1]) for _ in range(100)]
+            lines.extend(mixed)
 
 
 def _plain(line: str) -> list[str]:

@@ -102,5 +102,6 @@ async def _populate(service: Service, corpus: Corpus, tenants: int, each: int) -
     loader = Loader(service, corpus, tenants * each)
     for number in range(tenants):
         tenant = await keys.tenant_id(service.database, f"tenant/{number}")
-        await loader.tenant(tenant, number * each, each)
+        await loader.store(tenant, number * each, each)
+    await loader.drain()
     settle(service)

@@ -44,7 +44,7 @@ async def measure_ingest(service: Service, messages: Sequence[Message], loaded: 
             read.append(await store(service, tenants[1], open_source(str(file), "jsonl")))
     rows = len(messages)
     stored, floor, with_reading = (rows / median(seconds) for seconds in (parsed, bare, read))
-    against = "binary COPY of the same rows into a table without index"
+    against = "binary COPY, same rows, no index"
     return Ingest(
         rows,
         figure(stored, floor, "rows/s", against),
@@ -56,7 +56,7 @@ async def measure_ingest(service: Service, messages: Sequence[Message], loaded: 
 
 def indexed(loaded: Loaded) -> Figure:
     """Return the rate of indexing as a share of the engine's own."""
-    against = "the engine by itself on the same texts"
+    against = "the engine alone, same texts"
     return figure(loaded.indexed_per_second, loaded.bare_per_second, "memories/s", against)
 
 

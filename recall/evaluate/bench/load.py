@@ -68,13 +68,12 @@ class Repeating:
     """An embedder that moves a known vector a little when its line is told again.
 
     Embedding a million texts takes an hour on two cores; the index asks only that no two vectors
-    be the same. Lines told for the first time are embedded, and counted in `anew`.
+    be the same. A line told for the first time is embedded.
     """
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._known: dict[int, np.ndarray] = {}
-        self.anew = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._embedder, name)
@@ -82,14 +81,18 @@ class Repeating:
     def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit vectors [n, dimension], computed or moved."""
         parts = [text.rpartition(ADDED) for text in texts]
-        firsts = [before if added else text for text, (before, added, _) in zip(texts, parts)]
-        new = list(dict.fromkeys(first for first in firsts if hash(first) not in self._known))
+        firsts = [
+            before if added else text for text, (before, added, _) in zip(texts, parts, strict=True)
+        ]
+        # A line told for the first time is embedded even when another says the same.
+        new = [text for text, (_, added, _) in zip(texts, parts, strict=True) if not added]
+        unknown = {first for first in firsts if hash(first) not in self._known}
+        new += sorted(unknown.difference(new))
         if new:
-            self.anew += len(new)
             vectors = self._embedder.embed_documents(new)
             self._known.update(zip(map(hash, new), vectors.astype(np.float16), strict=True))
         found = np.stack([self._known[hash(first)] for first in firsts]).astype(np.float32)
-        for row, (text, (_, added, _)) in enumerate(zip(texts, parts)):
+        for row, (text, (_, added, _)) in enumerate(zip(texts, parts, strict=True)):
             if added:
                 moved = np.random.default_rng(crc32(text.encode())).standard_normal(found.shape[1])
                 found[row] += MOVED * moved / np.linalg.norm(moved)
@@ -122,28 +125,27 @@ class Loader:
         stored = await store(self._service, tenant, InMemory(f"{self.size}", messages))
         return await self._index(messages, stored, size)
 
-    async def tenant(self, tenant: int, begin: int, size: int) -> None:
-        """Store and index `size` messages of the corpus as all that `tenant` has."""
+    async def store(self, tenant: int, begin: int, size: int) -> None:
+        """Store `size` messages of the corpus as all that `tenant` has."""
         messages = self._corpus.messages(begin, begin + size)
         await store(self._service, tenant, InMemory("tenant", messages))
-        await self._drain()
 
     async def _index(self, messages: list[Message], stored: float, size: int) -> Loaded:
         texts = embedded_texts(self._service.embedder, messages[:FLOOR_TEXTS])
-        before = self._repeating.anew if self._repeating else 0
         waits = [_seconds(self._service.embedder, texts)]
         begun = time.perf_counter()
-        await self._drain()
+        await self.drain()
         took = time.perf_counter() - begun
         waits.append(_seconds(self._service.embedder, texts))
         settle(self._service)
         # Chunks a second, said in memories: a long one is several texts.
         bare = min(len(messages), FLOOR_TEXTS) / (sum(waits) / len(waits))
+        anew = max(0, min(size, len(self._corpus.lines)) - self.size)
         self.size = size
-        anew = self._repeating.anew - before if self._repeating else len(messages)
         return Loaded(len(messages), len(messages) / stored, len(messages) / took, bare, anew)
 
-    async def _drain(self) -> None:
+    async def drain(self) -> None:
+        """Index everything that is stored."""
         if self._repeating is None:
             await self._service.worker.drain()
             return

@@ -1,0 +1,118 @@
+"""Everything again behind a real PgBouncer in transaction mode, with fewer servers than clients."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from recall import keys, memories
+from recall.database import Database
+from recall.models import Message, Question
+from recall.search import Searcher
+from recall.settings import Settings
+from recall.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from recall import embedded
+    from recall.embedding import QueryBatcher
+    from recall.models import Profile
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed"),
+]
+
+
+@pytest.fixture
+def pooled(postgres: embedded.Server, database_url: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings whose pooled URL goes through PgBouncer, its direct URL past it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    name = database_url.partition("@/")[2].partition("?")[0]
+    config = tmp_path / "pgbouncer.ini"
+    config.write_text(
+        f"""
+        [databases]
+        {name} = host={postgres.socket} user=postgres
+        [pgbouncer]
+        listen_addr = 127.0.0.1
+        listen_port = {port}
+        unix_socket_dir =
+        auth_type = any
+        pool_mode = transaction
+        default_pool_size = 2
+        ignore_startup_parameters = extra_float_digits
+        """.replace("        ", "")
+    )
+    tmp_path.chmod(0o755)
+    for folder in list(tmp_path.parents)[:2]:
+        folder.chmod(0o755)
+    as_other = ["-u", postgres.account] if postgres.account else []
+    process = subprocess.Popen(
+        ["pgbouncer", "-q", *as_other, str(config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"]},
+    )
+    try:
+        _wait(port)
+        url = f"postgres://postgres@127.0.0.1:{port}/{name}"
+        yield Settings.load(database_url=url, database_direct_url=database_url, port=0)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+async def test_tenants_stay_apart_while_their_transactions_share_servers(
+    pooled: Settings, profile: Profile, batcher: QueryBatcher
+) -> None:
+    database = Database(pooled.pooled_url, pooled)
+    await database.open()
+    try:
+        tenants = [await keys.tenant_id(database, f"team {n}") for n in range(4)]
+        batches = (
+            memories.save_messages(
+                database,
+                tenant,
+                [
+                    Message(session_id="s", role="user", content=f"tenant {tenant} note {n}")
+                    for n in range(10)
+                ],
+            )
+            for tenant in tenants
+        )
+        await asyncio.gather(*batches)
+        worker = Worker(database, batcher, profile, pooled)
+        assert await worker.drain() == 40
+        searcher = Searcher(database, profile, batcher)
+        asked = [tenants[n % 4] for n in range(40)]
+        answers = await asyncio.gather(
+            *(searcher.recall(tenant, Question(query="tenant note", limit=20)) for tenant in asked)
+        )
+    finally:
+        await database.close()
+    for tenant, answer in zip(asked, answers, strict=True):
+        assert len(answer.results) == 10
+        assert all(hit.content.startswith(f"tenant {tenant} ") for hit in answer.results)
