@@ -30,6 +30,7 @@ async def set_language(database: Database, tenant: int, language: str) -> int:
 
     async def work(connection: Connection) -> int:
         await connection.execute(query("set_language"), [language, tenant])
-        return (await connection.execute(query("queue_tenant"), [tenant])).rowcount
+        row = await (await connection.execute(query("queue_tenant"), [tenant])).fetchone()
+        return int(row[0]) if row else 0
 
     return await database.run(work, None)

@@ -25,7 +25,11 @@ update tenant set language = %s where id = %s;
 
 -- A changed language changes every word: all of the tenant's memories are indexed again.
 -- name: queue_tenant
-insert into job (memory_id, tenant_id, lane)
-select id, tenant_id, 1 from memory where tenant_id = %s
-on conflict (memory_id) do update
-  set token = nextval('job_token'), due_at = now(), attempts = 0, parked_at = null, error = null;
+with queued as (
+  insert into job (memory_id, tenant_id, lane)
+  select id, tenant_id, 1 from memory where tenant_id = %s
+  on conflict (memory_id) do update
+    set token = nextval('job_token'), due_at = now(), attempts = 0, parked_at = null, error = null
+  returning memory_id
+)
+select count(*) from queued;

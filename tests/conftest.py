@@ -27,15 +27,10 @@ import hypothesis
 import psycopg
 import pytest
 
-for name in list(os.environ):
-    if name.startswith(("RECALL_", "DATABASE_", "PG")):
-        del os.environ[name]
-
 from recall import embedded, keys, migrate, profiles
 from recall.database import Database
 from recall.embedding import QueryBatcher, open_embedder
 from recall.index import RECIPE
-from recall.models import Profile
 from recall.search import Searcher
 from recall.settings import Settings
 from recall.worker import Worker
@@ -46,9 +41,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from recall.embedding import Embedder
+    from recall.models import Profile
 
-#: The engine that needs no measuring and no derived files; test_embedding.py tries the others.
-ENGINE = "cpu-float32"
+for name in list(os.environ):
+    if name.startswith(("RECALL_", "DATABASE_", "PG")):
+        del os.environ[name]
+
+#: The engine that most machines choose, taken at its word; test_embedding.py tries the others.
+ENGINE = "cpu-int8"
 
 #: A developer's own `.env` is not for tests.
 Settings.model_config["env_file"] = None
@@ -174,6 +174,15 @@ def empty_url(databases: Databases) -> Iterator[str]:
 def embedder(home: Path) -> Embedder:
     """The default model, loaded once."""
     return Remembering(open_embedder(Settings().model, home, ENGINE))
+
+
+@pytest.fixture
+def prepared_home(home: Path, embedder: Embedder) -> Iterator[Path]:
+    """A home of the test's own, without a Postgres yet, its model derived already."""
+    prepared = make_home()
+    shutil.copytree(home / "models", prepared / "models")
+    yield prepared
+    remove_home(prepared)
 
 
 class Remembering:

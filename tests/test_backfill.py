@@ -250,7 +250,7 @@ async def test_killed_in_the_middle_it_ends_as_if_undisturbed(
     lines: Path,
 ) -> None:
     for place in ("90", "200"):
-        killed = subprocess.run(
+        killed = subprocess.run(  # noqa: ASYNC221
             [sys.executable, "-c", KILLED, database_url, str(lines), place],
             cwd=lines.parent,
             env=dict(os.environ),

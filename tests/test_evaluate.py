@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,8 @@ from recall.evaluate.run import Outcome, summarise
 from recall.evaluate.sets import read_set
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Databases
 
     from recall.embedding import Embedder

@@ -9,17 +9,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 import psycopg
-import pytest
-from conftest import ENGINE, make_home, remove_home
+from conftest import ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 MESSAGES = 600
 BATCH = 12
@@ -74,13 +72,6 @@ def postgres_of(home: Path) -> list[int]:
     return [master.pid, *(child.pid for child in master.children())]
 
 
-@pytest.fixture
-def own_home() -> Iterator[Path]:
-    home = make_home()
-    yield home
-    remove_home(home)
-
-
 def batch(start: int) -> list[dict[str, Any]]:
     return [
         {"session_id": f"s{n % 9}", "role": "user", "key": f"k{n}", "content": f"Message {n % 40}"}
@@ -108,11 +99,11 @@ def post_until_it_breaks(serving: Serving, start: int, kill_at: int | None) -> t
 
 
 def test_whatever_dies_every_acknowledged_message_is_there_once_and_indexed(
-    own_home: Path,
+    prepared_home: Path,
 ) -> None:
     start, acknowledged = 0, set()
     for kill_at in (200, None):
-        serving = Serving(own_home)
+        serving = Serving(prepared_home)
         start, more = post_until_it_breaks(serving, start, kill_at)
         acknowledged |= more
     deadline = time.monotonic() + PATIENCE
@@ -122,7 +113,7 @@ def test_whatever_dies_every_acknowledged_message_is_there_once_and_indexed(
     assert (status["memories"], status["chunks"], status["failed"]) == (MESSAGES, MESSAGES, 0)
     from recall import embedded
 
-    use = embedded.start(own_home)
+    use = embedded.start(prepared_home)
     with psycopg.connect(use.server.url(), options="-c search_path=recall,public") as connection:
         rows = connection.execute("select key, count(*) from memory group by 1").fetchall()
         chunks = connection.execute("select count(distinct memory_id), count(*) from chunk")
@@ -134,9 +125,9 @@ def test_whatever_dies_every_acknowledged_message_is_there_once_and_indexed(
 
 
 def test_a_message_is_posted_awaited_and_recalled_and_the_sample_answers_at_once(
-    own_home: Path,
+    prepared_home: Path,
 ) -> None:
-    serving = Serving(own_home, RECALL_SAMPLE="1")
+    serving = Serving(prepared_home, RECALL_SAMPLE="1")
     status = serving.client.get("/status").json()
     assert status["memories"] > 100 and status["pending"] == 0
     first = serving.client.post("/recall", json={"query": "Which database did we choose?"}).json()
@@ -158,13 +149,17 @@ def test_a_message_is_posted_awaited_and_recalled_and_the_sample_answers_at_once
 
 
 def test_without_a_key_the_network_is_refused_in_a_sentence(
-    database_url: str, own_home: Path
+    database_url: str, prepared_home: Path
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "recall.cli", "serve", "--host", "0.0.0.0", "--port", "0"],
         env=os.environ
-        | {"DATABASE_URL": database_url, "RECALL_HOME": str(own_home), "RECALL_ENGINE": ENGINE},
-        cwd=own_home,
+        | {
+            "DATABASE_URL": database_url,
+            "RECALL_HOME": str(prepared_home),
+            "RECALL_ENGINE": ENGINE,
+        },
+        cwd=prepared_home,
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -174,5 +174,5 @@ def test_a_database_that_does_not_answer_is_said(tmp_path: Path) -> None:
 def test_a_pgvector_that_is_too_old_is_said(empty_url: str) -> None:
     run(empty_url, "create extension vector")
     run(empty_url, "update pg_extension set extversion = '0.7.4' where extname = 'vector'")
-    with pytest.raises(Misconfigured, match="0.7.4 is too old; recall needs 0.8.0"):
+    with pytest.raises(Misconfigured, match=r"0\.7\.4 is too old; recall needs 0\.8\.0"):
         migrate.migrate(empty_url)

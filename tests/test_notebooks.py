@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ENGINE, make_home, remove_home
+from conftest import ENGINE
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -20,10 +20,9 @@ def test_there_is_a_notebook() -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_a_clean_kernel(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, tmp_path: Path, prepared_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = make_home()
-    monkeypatch.setenv("RECALL_HOME", str(home))
+    monkeypatch.setenv("RECALL_HOME", str(prepared_home))
     monkeypatch.setenv("RECALL_ENGINE", ENGINE)
     copy = tmp_path / "notebooks"
     shutil.copytree(FOLDER, copy)
@@ -39,7 +38,6 @@ def test_a_notebook_runs_from_a_clean_kernel(
         if output.output_type == "error" or output.get("name") == "stderr"
     ]
     assert wrong == []
-    remove_home(home)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""Questions against the real index: scopes that never starve, and an index that follows the truth."""
+"""Questions against the real index: no scope starves, and the index follows the truth."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -27,7 +28,7 @@ def test_chunks_cover_every_character_in_order(text: str, limits: tuple[int, int
     spans = split(text, words(text), *limits)
     assert spans[0].start == 0
     assert spans[-1].end == len(text)
-    for span, following in zip(spans, spans[1:], strict=False):
+    for span, following in pairwise(spans):
         assert following.start <= span.end
         assert span.start < following.start
         assert span.end < following.end
@@ -45,7 +46,7 @@ def test_no_chunk_has_more_tokens_than_the_limit(text: str, limits: tuple[int, i
 def test_chunks_overlap_by_no_more_than_was_asked(text: str, limits: tuple[int, int]) -> None:
     offsets = words(text)
     spans = split(text, offsets, *limits)
-    for span, following in zip(spans, spans[1:], strict=False):
+    for span, following in pairwise(spans):
         shared = [start for start, _ in offsets if following.start <= start < span.end]
         assert len(shared) <= limits[1]
 

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  (strange letters are what this is about)
 """Words: identifiers whole and in parts, languages without spaces, phrases and exclusions."""
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recall import memories, worker as module
+from recall import memories
+from recall import worker as module
 from recall.errors import Unavailable
 from recall.models import Message, Note, Question
 from recall.service import running_worker
@@ -64,7 +65,7 @@ async def test_a_nudge_wakes_an_idle_worker(
         await memories.save_messages(database, tenant, said("hello"))
         worker.nudge()
         async with asyncio.timeout(20):
-            while count(owner, "chunk") == 0:
+            while count(owner, "chunk") == 0:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 

@@ -29,6 +29,7 @@ MOST_QUESTIONS = 64  # a batch; more would make the first of them wait for the l
 SLICE_SECONDS = 0.05  # on a thread shared with questions
 OWN_SLICE_SECONDS = 0.5  # on its own: long enough that its beginning and end do not show
 SLICE_CHARACTERS = 8_000  # of the first slice; the following ones are sized by its time
+CHARACTERS_ALWAYS = 8  # what the special tokens of even an empty text cost
 
 
 class QueryBatcher:
@@ -95,7 +96,7 @@ class QueryBatcher:
     def _next_slice(self, texts: Sequence[str], order: list[int], first: int) -> list[int]:
         last, characters = first, 0.0
         while last < len(order) and (last == first or characters < self._slice):
-            characters += len(texts[order[last]])
+            characters += len(texts[order[last]]) + CHARACTERS_ALWAYS
             last += 1
         return order[first:last]
 
@@ -126,7 +127,7 @@ class QueryBatcher:
                 future.set_exception(error)
                 future.exception()  # nobody may be left to hear it
                 continue
-            vector = job.result()[number]
+            vector = job.result()[number].copy()  # a view would keep the whole batch in memory
             vector.flags.writeable = False  # shared by everybody who asks the same
             self._answers[text] = vector
             future.set_result(vector)

@@ -108,7 +108,7 @@ def choose(folder: ModelFolder, store: Store, threads: int) -> Embedder:
     if known is not None:
         return open_named(folder, store, known, threads)
     reference = build.open_torch(folder, WHOLE, threads)
-    expected = test_vectors(reference)
+    expected = trial_vectors(reference)
     passed: dict[str, Embedder] = {}
     tested: dict[str, Trial] = {}
     for engine in ENGINES:
@@ -139,7 +139,7 @@ def worth_trying(engine: str, passed: Container[str]) -> bool:
 
 def try_out(candidate: Embedder, expected: Vectors) -> Trial:
     """Compare an engine's vectors with the expected ones and time it on more of the same."""
-    cosines = agreement(test_vectors(candidate), expected)
+    cosines = agreement(trial_vectors(candidate), expected)
     begun = time.perf_counter()
     candidate.embed_documents(TESTS * REPEATS)
     rate = len(TESTS) * REPEATS / (time.perf_counter() - begun)
@@ -159,7 +159,7 @@ def agreement(vectors: Vectors, expected: Vectors) -> Vectors:
     return cosines
 
 
-def test_vectors(embedder: Embedder) -> Vectors:
+def trial_vectors(embedder: Embedder) -> Vectors:
     """Return the vectors of all test sentences together, of a few alone, and of some as queries."""
     alone = [embedder.embed_documents([text]) for text in TESTS[:3]]
     together = embedder.embed_documents(TESTS)

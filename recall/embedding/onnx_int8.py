@@ -215,7 +215,8 @@ def channel_ranges(
         outputs = watched.run(names, {"input_ids": batch.ids, "attention_mask": batch.mask})
         for name, values in zip(names, outputs, strict=True):
             # What padding carries is masked out later: it may saturate.
-            rows = values[batch.mask > 0] if values.ndim == 3 else values
+            by_token = values.shape[:2] == batch.mask.shape
+            rows = values[batch.mask > 0] if by_token else values.reshape(-1, values.shape[-1])
             lows[name].append(rows.min(axis=0))
             highs[name].append(rows.max(axis=0))
     return {name: (np.min(lows[name], axis=0), np.max(highs[name], axis=0)) for name in names}

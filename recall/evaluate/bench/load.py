@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zlib import crc32
 
 import numpy as np
+from psycopg import sql
 
 from recall.backfill import backfill
 from recall.embedding import QueryBatcher
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 #: Length of what is added to a known vector when its line is told again: cosine 0.98.
 MOVED = 0.2
 FLOOR_TEXTS = 2_000
+TABLES = """
+select relname from pg_class where relkind = 'r' and relnamespace = 'recall'::regnamespace
+"""
 
 
 class InMemory:
@@ -189,7 +193,9 @@ def embedded_texts(embedder: Embedder, messages: Sequence[Message]) -> list[str]
 def settle(service: Service) -> None:
     """Do at once what autovacuum does within minutes, so that no measurement meets it."""
     with connect(service) as connection:
-        connection.execute("vacuum analyze")
+        for (table,) in connection.execute(TABLES).fetchall():
+            statement = sql.SQL("vacuum analyze {}").format(sql.Identifier("recall", table))
+            connection.execute(statement)
 
 
 def _seconds(embedder: Embedder, texts: Sequence[str]) -> float:
