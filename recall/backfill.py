@@ -1,47 +1,153 @@
 """Years of history in one command: streamed, counted, and resumable at any point.
 
 Rows are read in a thread while the batch before them is stored. A batch, its jobs and the
-position behind it are one transaction; a row that cannot be stored is skipped with its reason.
+position behind it are one transaction; a row that cannot be stored is skipped with its reason. A
+memory of this source whose row says something else now is changed, and indexed again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from recall.errors import SourceUnreadable
 from recall.memories import BACKFILL, store_messages, store_notes
 from recall.models import Message, Note
 from recall.queries import query
 from recall.sources import Found, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from recall.database import Connection, Database
     from recall.sources import Position, Source
 
-BATCH = 2_000
+    Row = Found | Skipped
+    Memory = Message | Note
+
+BATCH = 2_000  # items in one transaction
+
+#: Why a row older than what was asked for is skipped.
+TOO_OLD = "before --since"
+#: Reasons that speak of a damaged row. Others leave out on purpose what is no memory.
+BAD = frozenset(
+    {"bad value", "gone", "line too long", "no key", "not JSON", "not a session"}
+    | {"not an object", "unknown type", "unreadable"}
+)
 
 
 @dataclass
 class Tally:
-    """What became of the rows read so far: read = stored + known + skipped."""
+    """What became of the rows read so far: read = stored + changed + known + skipped.
+
+    A row that was too long for one memory is one row; what became of its first piece counts.
+    """
 
     stored: int = 0
+    changed: int = 0
     known: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    #: Memories stored or changed, the pieces of long rows one by one.
+    memories: int = 0
 
     @property
     def read(self) -> int:
         """Rows read."""
-        return self.stored + self.known + sum(self.skipped.values())
+        return self.stored + self.changed + self.known + sum(self.skipped.values())
 
-    def skip(self, reason: str) -> None:
-        """Count a row that is no memory."""
-        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+    @property
+    def listed(self) -> int:
+        """Skipped rows that are reported one by one: all but those that are merely too old."""
+        return sum(count for reason, count in self.skipped.items() if reason != TOO_OLD)
+
+    def with_batch(self, batch: Sequence[Row], stored: set[str], changed: set[str]) -> Tally:
+        """Return the tally with a batch more, of which these keys were stored or changed."""
+        tally = Tally(**asdict(self))
+        tally.memories += len(stored) + len(changed)
+        told = set[str]()  # a key told twice in a batch is the same memory: stored once
+        for item in batch:
+            if isinstance(item, Skipped):
+                tally.skipped[item.reason] = tally.skipped.get(item.reason, 0) + 1
+            elif item.row:
+                key = item.memory.key or ""
+                if key in stored and key not in told:
+                    tally.stored += 1
+                elif key in changed and key not in told:
+                    tally.changed += 1
+                else:
+                    tally.known += 1
+                told.add(key)
+        return tally
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a source is wanted, and how."""
+
+    user: str | None = None  # given to memories that name no user
+    since: datetime | None = None  # older rows are skipped
+    limit: int | None = None  # rows to read at most
+    strict: bool = False  # a bad row stops the reading instead of being skipped
+
+    def key(self) -> dict[str, Any]:
+        """Return what an interrupted run must have been asked, to be gone on with."""
+        since = self.since.isoformat() if self.since else None
+        return {"user": self.user, "since": since, "limit": self.limit}
+
+    def of(self, rows: Iterator[Row], read: int) -> Iterator[Row]:
+        """Yield what is wanted of `rows`, of which `read` were read before."""
+        for item in rows:
+            if isinstance(item, Skipped) or item.row:
+                if self.limit is not None and read >= self.limit:
+                    return
+                read += 1
+            if self.strict and isinstance(item, Skipped) and item.reason in BAD:
+                detail = f" ({item.detail})" if item.detail else ""
+                raise SourceUnreadable(f"A row is bad: {item.where}: {item.reason}{detail}.")
+            if isinstance(item, Skipped):
+                yield item
+            elif self._too_old(item.memory):
+                if item.row:
+                    yield Skipped(TOO_OLD, item.memory.key or "", item.position)
+            else:
+                yield owned(item, self.user)
+
+    def _too_old(self, memory: Memory) -> bool:
+        at = memory.created_at
+        return self.since is not None and at is not None and at < self.since
+
+
+def owned(item: Found, user: str | None) -> Found:
+    """Return `item` as `user`'s, unless it names a user itself."""
+    if user is None or item.memory.user_id is not None:
+        return item
+    return Found(item.memory.model_copy(update={"user_id": user}), item.position, item.row)
+
+
+class Reader:
+    """Takes rows in a thread of its own: a connection of SQLite does not change threads."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self._thread = ThreadPoolExecutor(1, "recall-source")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if hasattr(self._rows, "close"):
+            self._thread.submit(self._rows.close)
+        self._thread.shutdown(wait=False)
+
+    async def take(self) -> list[Row]:
+        """Return the next batch; empty at the end."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: list(islice(self._rows, BATCH)))
 
 
 async def backfill(
@@ -50,79 +156,152 @@ async def backfill(
     source: Source,
     report: Callable[[Tally], None] = lambda tally: None,
     on_skip: Callable[[Skipped], None] = lambda skipped: None,
+    wanted: Wanted | None = None,
 ) -> Tally:
     """Store everything that `source` holds and return what became of its rows.
 
     Goes on behind the last committed batch of an interrupted run; a finished one starts over and
-    finds everything known. `report` is called after every batch.
+    finds everything known. `report` is called after every batch; `on_skip` before the commit that
+    counts the skipped row.
     """
-    id, kept = await _enter(database, tenant, f"{source.name}:{source.origin}")
-    tally = Tally(**kept["tally"]) if kept else Tally()
-    rows = source.read(kept["after"] if kept else None)
-    batch = await asyncio.to_thread(_take, rows)
-    while batch:
-        ahead = asyncio.create_task(asyncio.to_thread(_take, rows))
-        try:
-            tally = await _store(database, tenant, id, batch, tally)
-        finally:
-            following = await ahead
-        for item in batch:
-            if isinstance(item, Skipped):
-                on_skip(item)
-        report(tally)
-        batch = following
-    await _advance(database, tenant, id, None)
+    wanted = wanted or Wanted()
+    place = await entered(database, tenant, source)
+    tally = resumed_tally(place, wanted)
+    position = place.kept["after"] if tally.read else None
+    rows = wanted.of(source.read(position), tally.read)
+    async with Reader(rows) as reader:
+        batch = await reader.take()
+        while batch:
+            ahead = asyncio.create_task(reader.take())
+            for item in batch:
+                if isinstance(item, Skipped) and item.reason != TOO_OLD:
+                    on_skip(item)
+            try:
+                tally = await _store(database, place, batch, tally, wanted)
+            finally:
+                await asyncio.wait([ahead])
+            report(tally)
+            position = batch[-1].position
+            batch = ahead.result()
+    # A reading that was cut short has no end to go on from.
+    await advance(database, place, None if wanted.limit is not None else {"end": position})
     return tally
 
 
-def _take(rows: Iterator[Found | Skipped]) -> list[Found | Skipped]:
-    return list(islice(rows, BATCH))
+class Place(NamedTuple):
+    """A source in the database: whose, its id, and what is kept of its reading."""
+
+    tenant: int
+    id: int
+    kept: dict[str, Any]
 
 
-async def _enter(database: Database, tenant: int, name: str) -> tuple[int, Any]:
-    async def work(connection: Connection) -> tuple[int, Any]:
+async def entered(database: Database, tenant: int, source: Source) -> Place:
+    """Return the place of `source`, which is made when it is new."""
+
+    async def work(connection: Connection) -> Place:
+        name = f"{source.name}:{source.origin}"
         row = await (await connection.execute(query("ensure_source"), [name])).fetchone()
         assert row is not None
-        return row[0], row[1]
+        return Place(tenant, row[0], row[1] or {})
 
     return await database.run(work, tenant)
 
 
-async def _advance(database: Database, tenant: int, id: int, position: Position) -> None:
+def resumed_tally(place: Place, wanted: Wanted) -> Tally:
+    """Return how far an interrupted run of the same wish came; an empty tally without one."""
+    kept = place.kept
+    if "after" in kept and kept.get("asked") == wanted.key():
+        return Tally(**kept["tally"])
+    return Tally()
+
+
+async def advance(database: Database, place: Place, kept: dict[str, Any] | None) -> None:
+    """Keep how far the reading is."""
+
     async def work(connection: Connection) -> None:
-        await _write_position(connection, id, position)
+        await keep(connection, place, kept)
 
-    await database.run(work, tenant)
+    await database.run(work, place.tenant)
 
 
-async def _write_position(connection: Connection, id: int, position: Position) -> None:
-    text = None if position is None else json.dumps(position)
-    await connection.execute(query("advance_source"), [text, id])
+async def keep(connection: Connection, place: Place, kept: dict[str, Any] | None) -> None:
+    """Keep how far the reading is, inside the caller's unit of work."""
+    text = None if kept is None else json.dumps(kept)
+    await connection.execute(query("advance_source"), [text, place.id])
 
 
 async def _store(
-    database: Database, tenant: int, id: int, batch: list[Found | Skipped], before: Tally
+    database: Database, place: Place, batch: Sequence[Row], before: Tally, wanted: Wanted
 ) -> Tally:
     """Store a batch with the position behind it in one transaction; return the new tally."""
-    found = [item.memory for item in batch if isinstance(item, Found)]
-    messages = [memory for memory in found if isinstance(memory, Message)]
-    notes = [memory for memory in found if isinstance(memory, Note)]
+    attempts = 0
 
     async def work(connection: Connection) -> Tally:
-        tally = Tally(before.stored, before.known, dict(before.skipped))
-        if messages:
-            stored = await store_messages(connection, messages, BACKFILL, id)
-            tally.stored += stored.accepted
-            tally.known += stored.duplicates
-        if notes:
-            stored = await store_notes(connection, notes, BACKFILL, id)
-            tally.stored += stored.accepted
-            tally.known += stored.duplicates
-        for item in batch:
-            if isinstance(item, Skipped):
-                tally.skip(item.reason)
-        position = {"after": batch[-1].position, "tally": vars(tally)}
-        await _write_position(connection, id, position)
+        nonlocal attempts
+        attempts += 1
+        if attempts > 1 and (done := await _committed(connection, place, batch[-1].position)):
+            return done
+        memories = [item.memory for item in batch if isinstance(item, Found)]
+        stored, changed = await write(connection, place.id, memories, BACKFILL)
+        tally = before.with_batch(batch, stored, changed)
+        kept = {"after": batch[-1].position, "tally": asdict(tally), "asked": wanted.key()}
+        await keep(connection, place, kept)
         return tally
 
-    return await database.run(work, tenant)
+    return await database.run(work, place.tenant)
+
+
+async def _committed(connection: Connection, place: Place, position: Position) -> Tally | None:
+    """Return the tally when the connection was lost behind the commit, not before it."""
+    row = await (await connection.execute(query("source_position"), [place.id])).fetchone()
+    kept = row[0] if row else None
+    if kept and "tally" in kept and kept["after"] == json.loads(json.dumps(position)):
+        return Tally(**kept["tally"])
+    return None
+
+
+async def write(
+    connection: Connection, source: int, memories: Iterable[Memory], lane: int
+) -> tuple[set[str], set[str]]:
+    """Store what is new and change what reads otherwise; return the keys of both.
+
+    Of a key that is told twice the last telling counts, as it would in two batches.
+    """
+    last = {memory.key: memory for memory in memories}.values()
+    stored: set[str] = set()
+    changed: set[str] = set()
+    messages = [memory for memory in last if isinstance(memory, Message)]
+    notes = [memory for memory in last if isinstance(memory, Note)]
+    if messages:
+        done = await store_messages(connection, messages, lane, source)
+        stored |= {m.key or "" for m, is_new in zip(messages, done.new, strict=True) if is_new}
+        others = [m for m, differs in zip(messages, done.differs, strict=True) if differs]
+        changed |= await _change(connection, source, others, lane, "message")
+    if notes:
+        done = await store_notes(connection, notes, lane, source)
+        stored |= {n.key or "" for n, is_new in zip(notes, done.new, strict=True) if is_new}
+        told = [n for n, differs in zip(notes, done.differs, strict=True) if differs]
+        changed |= await _change(connection, source, told, lane, "note")
+    return stored, changed
+
+
+async def _change(
+    connection: Connection, source: int, memories: Sequence[Memory], lane: int, kind: str
+) -> set[str]:
+    if not memories:
+        return set()
+    values = {
+        "keys": [m.key for m in memories],
+        "contents": [m.content for m in memories],
+        "titles": [getattr(m, "title", None) for m in memories],
+        "categories": [getattr(m, "category", None) for m in memories],
+        "roles": [getattr(m, "role", None) for m in memories],
+        "authors": [getattr(m, "author", None) for m in memories],
+        "metadata": [json.dumps(m.metadata) for m in memories],
+        "source": source,
+        "kind": kind,
+        "lane": lane,
+    }
+    cursor = await connection.execute(query("change_memories"), values)
+    return {row[0] for row in await cursor.fetchall()}

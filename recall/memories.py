@@ -75,8 +75,9 @@ async def _store(
         cursor = await connection.execute(query("ids_by_key"), [missing])
         known: dict[str, int] = dict(await cursor.fetchall())
         ids = [known[k] if id is None else id for k, id in zip(values["keys"], ids, strict=True)]
-    accepted = sum(row[2] for row in rows)
-    return Stored(tuple(ids), accepted, len(ids) - accepted)
+    new = tuple(row[2] for row in rows)
+    differs = tuple(bool(row[3]) for row in rows)
+    return Stored(tuple(ids), sum(new), len(new) - sum(new), new, differs)
 
 
 async def replace_note(database: Database, tenant: int, id: int, note: Note) -> None:

@@ -76,6 +76,11 @@ def _prepare(connection: Connection) -> None:
         raise Misconfigured(
             "This Postgres has no pgvector; install the extension `vector` 0.8.0 or later."
         ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Misconfigured(
+            f"The database refuses what recall's schema needs: {error.diag.message_primary}; "
+            "let an administrator run `create extension vector` in it, or grant the right."
+        ) from error
     row = connection.execute(query("vector_version")).fetchone()
     schema, version = row if row is not None else ("public", "0")
     if tuple(int(part) for part in version.split(".")) < OLDEST_VECTOR:
@@ -86,6 +91,7 @@ def _prepare(connection: Connection) -> None:
     # pg_temp last: nobody's temporary table may stand in for one of ours in a definer function.
     path = sql.SQL("set local search_path = recall, {}, pg_temp").format(sql.Identifier(schema))
     connection.execute(path)
+    connection.execute(query("load_vector"))
 
 
 def _files(folder: str) -> list[Path]:

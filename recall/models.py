@@ -232,11 +232,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a write did: the memories' ids in the caller's order; `duplicates` were known keys."""
+    """What a write did: the memories' ids in the caller's order; `duplicates` were known keys.
+
+    `new` says of each memory whether this write stored it, `differs` whether it is known from
+    the same source with other content.
+    """
 
     ids: tuple[int, ...]
     accepted: int
     duplicates: int
+    new: tuple[bool, ...] = ()
+    differs: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

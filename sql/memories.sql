@@ -40,7 +40,10 @@ with given as materialized (
   insert into job (memory_id, tenant_id, lane)
   select id, current_tenant(), %(lane)s from stored
 )
-select g.place, coalesce(s.id, twin.id, known.id) as id, s.id is not null as accepted
+select g.place, coalesce(s.id, twin.id, known.id) as id, s.id is not null as accepted,
+       known.source_id = %(source)s and known.kind = 'message'
+         and ((known.content, known.role, known.author) is distinct from (g.content, g.role, g.author)
+              or known.metadata <> g.metadata::jsonb) as differs
 from given as g
 left join stored as s on s.id = g.id
 left join stored as twin on twin.key = g.key
@@ -67,7 +70,10 @@ with given as materialized (
   insert into job (memory_id, tenant_id, lane)
   select id, current_tenant(), %(lane)s from stored
 )
-select g.place, coalesce(s.id, twin.id, known.id) as id, s.id is not null as accepted
+select g.place, coalesce(s.id, twin.id, known.id) as id, s.id is not null as accepted,
+       known.source_id = %(source)s and known.kind = 'note'
+         and ((known.content, known.title, known.category) is distinct from (g.content, g.title, g.category)
+              or known.metadata <> g.metadata::jsonb) as differs
 from given as g
 left join stored as s on s.id = g.id
 left join stored as twin on twin.key = g.key

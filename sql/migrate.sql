@@ -20,6 +20,11 @@ create table if not exists recall.function_file (
   defined_at timestamptz not null default now()
 );
 
+-- A function may only set pgvector's parameters when its library is loaded, unless a superuser
+-- defines it; any vector loads it.
+-- name: load_vector
+select '[1]'::vector;
+
 -- name: vector_version
 select n.nspname, e.extversion
 from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace

@@ -1,7 +1,8 @@
 -- Sources: where backfilled memories came from, and how far their reading is.
 --
 -- The position is written in the transaction that stores the rows before it, so a backfill that is
--- killed anywhere goes on exactly where its last commit ended.
+-- killed anywhere goes on exactly where its last commit ended. It is {"after", "tally", "asked"}
+-- while a backfill is under way, and {"end"} when there was nothing more to read.
 
 -- name: ensure_source
 insert into source as s (tenant_id, name) values (current_tenant(), %s)
@@ -11,3 +12,72 @@ returning id, position;
 -- name: advance_source
 update source set position = %s::jsonb, updated_at = now()
 where id = %s and tenant_id = current_tenant();
+
+-- name: source_position
+select position from source where id = %s and tenant_id = current_tenant();
+
+-- Memories of this source whose row says something else now. Those that read otherwise are queued
+-- again, so that a worker that still holds the old text loses its claim; whose metadata alone
+-- changed are not.
+-- name: change_memories
+with given as materialized (
+  select g.*
+  from unnest(%(keys)s::text[], %(contents)s::text[], %(titles)s::text[], %(categories)s::text[],
+              %(roles)s::text[], %(authors)s::text[], %(metadata)s::text[])
+       as g(key, content, title, category, role, author, metadata)
+), told as materialized (
+  select m.id, g.content, g.title, g.category, g.role, g.author, g.metadata::jsonb as metadata,
+         (m.content, m.title, m.category, m.role, m.author)
+           is distinct from (g.content, g.title, g.category, g.role, g.author) as reads_otherwise
+  from given as g join memory as m on m.tenant_id = current_tenant() and m.key = g.key
+  where m.source_id = %(source)s and m.kind = %(kind)s
+    and ((m.content, m.title, m.category, m.role, m.author)
+           is distinct from (g.content, g.title, g.category, g.role, g.author)
+         or m.metadata <> g.metadata::jsonb)
+  order by m.id
+  for update of m
+), changed as (
+  update memory as m
+  set content = t.content, title = t.title, category = t.category, role = t.role,
+      author = t.author, metadata = t.metadata, updated_at = now()
+  from told as t
+  where m.id = t.id
+  returning m.id, m.key, t.reads_otherwise
+), queued as (
+  insert into job as j (memory_id, tenant_id, lane)
+  select id, current_tenant(), %(lane)s from changed where reads_otherwise order by id
+  on conflict (memory_id) do update
+    set token = nextval('job_token'), lane = least(j.lane, excluded.lane), due_at = now(),
+        queued_at = now(), attempts = 0, parked_at = null, error = null
+)
+select key from changed;
+
+-- What has not been stored by now is no news to a reading that begins now.
+-- name: newest_memory
+select coalesce(max(id), 0) from memory where source_id = %s and tenant_id = current_tenant();
+
+-- name: memories_of_source
+select id, key from memory
+where source_id = %(source)s and tenant_id = current_tenant()
+  and id > %(after)s and id <= %(newest)s
+order by id
+limit %(limit)s;
+
+-- name: gone_from_source
+select id, session_id from memory
+where source_id = %s and tenant_id = current_tenant() and id = any(%s)
+for update;
+
+-- name: follow_source
+update source set followed = %s::jsonb where id = %s and tenant_id = current_tenant();
+
+-- name: unfollow_source
+update source set followed = null
+where tenant_id = current_tenant() and followed ->> 'target' = %s
+returning id;
+
+-- name: followed_sources
+select s.tenant_id, t.name, s.followed
+from source as s join tenant as t on t.id = s.tenant_id
+where s.followed is not null
+order by s.id;

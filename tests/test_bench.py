@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from recall.embedding import Embedder
 
 ENGINE = "cpu-float32"
-TINY = ["--memories=300", "--questions=6", "--clients=1,3", "--growth=150", "--tenants=2"]
+TINY = ["--memories=300", "--questions=4", "--clients=1,3", "--growth=150", "--tenants=2"]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_run_measures_each_figure_beside_its_floor_and_leaves_nothing(
     modes = [("in process", mode) for mode in ("hybrid", "semantic", "keyword")]
     ways = [*modes, ("HTTP", "hybrid")]
     assert set(asked) == {(*way, clients) for way in ways for clients in (1, 3)}
-    assert all(row["errors"] == 0 and row["questions"] == 6 for row in asked.values())
+    assert all(row["errors"] == 0 and row["questions"] == 4 for row in asked.values())
     assert [point["memories"] for point in results["growth"]] == [150, 300]
     assert results["quality"]["semantic_at_10"]["value"] == 1
     assert results["quality"]["keyword_at_10"]["value"] == 1

@@ -197,10 +197,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_the_environment_of_one_user_does_not_mislead_the_others(own_home: Path) -> None:
     first = User(own_home, PGPORT="5999", PGDATABASE="x", PGHOST="nowhere", PGUSER="nobody")
-    assert first.url()
-    with used(own_home) as use:
-        assert execute(use.server.url(), "select current_user") == [("postgres",)]
-    first.kill()
+    try:
+        assert first.url()
+        with used(own_home) as use:
+            assert execute(use.server.url(), "select current_user") == [("postgres",)]
+    finally:
+        first.kill()
 
 
 def test_a_home_with_a_long_path_has_its_socket_elsewhere() -> None:

@@ -32,6 +32,7 @@ class Serving:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         own = {"RECALL_HOME": str(home), "RECALL_ENGINE": ENGINE, "RECALL_SAMPLE": "0"}
+        own |= {"RECALL_LEASE": "3"}  # seconds until what a killed worker held is claimed again
         with (home / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "recall.cli", "serve", "--port", str(self.port)],

@@ -20,10 +20,11 @@ ROWS = (
     {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
     | {"doctor", "languages", "expand", "pack", "rerank", "bell"},
     {"search", "worker", "sources"},
-    {"sample", "service", "backfill"},
-    {"evaluate"},
+    {"build", "sample", "service", "backfill"},
+    {"evaluate", "register"},
+    {"follow"},
     {"tables"},
-    {"api", "backfill_command", "evaluate.command"},
+    {"api", "backfill_command", "follow_command", "evaluate.command"},
     {"cli"},
 )
 

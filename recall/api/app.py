@@ -13,6 +13,8 @@ from recall.api import errors, operations, reading, writing
 from recall.api.caller import Gate
 from recall.api.limits import BodyLimit
 from recall.api.metrics import Metrics, Timing
+from recall.build import repairing
+from recall.follow import following
 from recall.sample import load_sample
 from recall.service import DEFAULT_TENANT, open_service, running_worker
 
@@ -41,7 +43,11 @@ def create_app(settings: Settings) -> FastAPI:
                     await service.worker.drain()
             app.state.service, app.state.gate = service, gate
             if settings.worker:
-                async with running_worker(service.worker):
+                async with (
+                    running_worker(service.worker),
+                    repairing(service.database, settings),
+                    following(service.database, service.worker),
+                ):
                     yield
             else:
                 yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recall.errors import SourceUnreadable
 from recall.sources import Found, Position, Skipped, databases, tables
 from recall.sources.files import fingerprint
 from recall.sources.rows import Item, Step, keys, resumed
@@ -50,7 +51,7 @@ class TableSource:
     def count(self) -> int | None:
         """Return the number of rows of all chapters; None when they must be parsed for that."""
         with databases.connected(self._target) as database:
-            chapters = self._chapters(database.catalog(), database)
+            chapters = self._found(database)
             if any(chapter.whole for chapter in chapters):
                 return None
             return sum(tables.count(database, chapter.select.table) for chapter in chapters)
@@ -73,10 +74,17 @@ class TableSource:
         """Yield the keys of all memories that are there now."""
         return keys(self.read())
 
+    def _found(self, database: Database) -> list[Chapter]:
+        # Without its tables a source is not empty: it is something else, or half set up.
+        chapters = self._chapters(database.catalog(), database)
+        if not chapters:
+            raise SourceUnreadable(f"{self.origin} has no tables of {self.name}.")
+        return chapters
+
     def _steps(self, after: Position | None) -> Iterator[Step]:
         stands: dict[str, Any] = dict(after or {})
         with databases.connected(self._target) as database:
-            for chapter in self._chapters(database.catalog(), database):
+            for chapter in self._found(database):
                 start = stands.get(chapter.name)
                 for record in tables.read(database, chapter.select, start):
                     stands = {**stands, chapter.name: record.stand}

@@ -62,10 +62,13 @@ class Query:
     name = NAME
 
     def __init__(self, target: str, query: str, prefix: str | None, naive: tzinfo) -> None:
-        self.origin = origin_of(target)
+        place = origin_of(target)
+        self._file = None if "://" in place else place
         self._target = target
         self._query = query
-        self._prefix = prefix or _prefix(self.origin, query)
+        self._prefix = prefix or _prefix(place, query)
+        # Two queries of one database are two sources, with positions and memories of their own.
+        self.origin = f"{place}#{self._prefix}"
         self._naive = naive
 
     def count(self) -> int:
@@ -86,7 +89,7 @@ class Query:
 
     def fingerprint(self) -> str | None:
         """Return what changes with an SQLite file; other systems must be asked for rows."""
-        return None if "://" in self.origin else fingerprint(self.origin)
+        return fingerprint(self._file) if self._file else None
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all rows that are there now."""

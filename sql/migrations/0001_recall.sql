@@ -20,11 +20,13 @@ begin
 exception when duplicate_object or unique_violation then null;  -- roles belong to the cluster
 end $$;
 
+-- Whoever makes a role may administer it, not act as it: that is granted apart.
 do $$
 begin
-  if not pg_has_role(current_user, 'recall_service', 'member') then
-    execute format('grant recall_service to %I', current_user);
-  end if;
+  perform set_config('role', 'recall_service', true);
+  perform set_config('role', 'none', true);
+exception when insufficient_privilege then
+  execute format('grant recall_service to %I', session_user);
 end $$;
 
 grant usage on schema recall to recall_service;
