@@ -63,27 +63,33 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to serve on.")] = None,
 ) -> None:
     """Serve HTTP, with a worker inside."""
-    import uvicorn
-
-    from recall.api import create_app
-
     _log()
-    try:
+
+    async def work() -> None:
+        import signal
+
+        import uvicorn
+
+        from recall.api import create_app, running
+
         settings = _settings(host=host, port=port)
-    except RecallError as error:
-        _fail(error)
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=10,
-    )
-    server = uvicorn.Server(config)
-    server.run()
-    if not server.started:
-        raise typer.Exit(1)
+        app = create_app(settings)
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            lifespan="off",  # opened here, so that a refusal is one sentence
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=10,
+        )
+        async with running(app, settings):
+            # Uvicorn raises again the signal that stopped it; an orderly close is still to come.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, lambda: None)
+            await uvicorn.Server(config).serve()
+
+    _run(work())
 
 
 @app.command()

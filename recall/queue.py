@@ -102,6 +102,16 @@ async def _return(database: Database, statement: str, jobs: Sequence[Job], **val
     await database.run(work, NO_TENANT)
 
 
+async def next_due(database: Database) -> float | None:
+    """Return the seconds until the next job is due, None when none waits."""
+
+    async def work(connection: Connection) -> float | None:
+        row = await (await connection.execute(query("next_due"))).fetchone()
+        return row[0] if row else None
+
+    return await database.run(work, NO_TENANT)
+
+
 async def unindexed(database: Database, tenant: int, ids: Sequence[int]) -> int:
     """Return how many of these memories still wait to be indexed."""
 

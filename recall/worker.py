@@ -83,6 +83,7 @@ class Worker:
 
     async def _loop(self) -> None:
         wait = FIRST_WAIT
+        due = None
         while not self._stopping:
             self._nudged.clear()
             try:
@@ -90,10 +91,13 @@ class Worker:
                     wait = FIRST_WAIT
                     continue
                 await self._compact(1)
+                due = await queue.next_due(self._database)
             except Unavailable as error:
                 log.warning("%s Trying again in %.0f s; nothing is lost.", error, wait)
             try:
-                await asyncio.wait_for(self._nudged.wait(), wait)
+                # A job that failed is due again before a long idle wait ends.
+                pause = wait if due is None else min(max(due, FIRST_WAIT), wait)
+                await asyncio.wait_for(self._nudged.wait(), pause)
                 wait = FIRST_WAIT
             except TimeoutError:
                 wait = min(wait * 2, LAST_WAIT)

@@ -27,6 +27,11 @@ join memory as m on m.id = c.memory_id
 join tenant as t on t.id = c.tenant_id
 order by c.memory_id;
 
+-- Seconds until the next job is due; none when there is none.
+-- name: next_due
+select extract(epoch from min(due_at) - now())::float8
+from job where parked_at is null and attempts < 5;
+
 -- A job whose workers died five times never said why; it is parked all the same.
 -- name: park_exhausted
 update job
@@ -58,7 +63,9 @@ with given as materialized (
   select g.id, %(profile)s, current_tenant(), g.memory_id, g.piece, m.kind,
          coalesce(m.session_id, -m.id), m.role,
          m.author, m.user_id, m.created_at, g.starts, g.ends, w.length,
-         hashtextextended(concat_ws(E'\x1f', m.kind, m.author, m.title, m.content), 0), labelled(w.words, h.words)
+         hashtextextended(concat(m.kind, E'\x1f', m.role, E'\x1f', m.author, E'\x1f', m.title,
+                                 E'\x1f', m.content), 0),
+         labelled(w.words, h.words)
   from given as g
   join memory as m on m.id = g.memory_id
   cross join lateral index_words(current_tenant(), %(language)s, string_to_array(g.tokens, ' '),

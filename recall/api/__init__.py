@@ -1,5 +1,5 @@
-"""The HTTP service. `create_app` is all there is to call."""
+"""The HTTP service. `create_app` makes it, `running` opens what it needs."""
 
-from recall.api.app import create_app
+from recall.api.app import create_app, running
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "running"]

@@ -26,37 +26,41 @@ if TYPE_CHECKING:
 log = logging.getLogger("recall.api")
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the service as an ASGI application; its lifespan opens and closes everything."""
+@asynccontextmanager
+async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """Open everything that the routes need, and close it when the block ends.
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_service(settings) as service:
-            default = await keys.tenant_id(service.database, DEFAULT_TENANT)
-            gate = Gate(service.database, default)
-            await gate.check_bind(settings.host)
-            if settings.embedded and settings.sample:
-                loaded = await load_sample(service.database, default)
-                if loaded:
-                    # A first question comes at once, and must find something.
-                    log.info("Indexing the sample history: %d memories to ask about", loaded)
-                    await service.worker.drain()
-            app.state.service, app.state.gate = service, gate
-            if settings.worker:
-                async with (
-                    running_worker(service.worker),
-                    repairing(service.database, settings),
-                    following(service.database, service.worker),
-                ):
-                    yield
-            else:
+    Raises what opening raises, and Misconfigured when the network would be served without keys.
+    """
+    async with open_service(settings) as service:
+        default = await keys.tenant_id(service.database, DEFAULT_TENANT)
+        gate = Gate(service.database, default)
+        await gate.check_bind(settings.host)
+        if settings.embedded and settings.sample:
+            loaded = await load_sample(service.database, default)
+            if loaded:
+                # A first question comes at once, and must find something.
+                log.info("Indexing the sample history: %d memories to ask about", loaded)
+                await service.worker.drain()
+        app.state.service, app.state.gate = service, gate
+        if settings.worker:
+            async with (
+                running_worker(service.worker),
+                repairing(service.database, settings),
+                following(service.database, service.worker),
+            ):
                 yield
+        else:
+            yield
 
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the service as an ASGI application; `running` is its lifespan."""
     app = FastAPI(
         title="recall",
         version=__version__,
         description="Find any message or note of an agent again, by meaning and by words.",
-        lifespan=lifespan,
+        lifespan=lambda app: running(app, settings),
         # A tool that reads the schema names operations after the functions.
         generate_unique_id_function=lambda route: route.name,
     )

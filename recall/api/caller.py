@@ -11,7 +11,6 @@ from fastapi import Depends, Request
 from recall import keys
 from recall.database import Database
 from recall.errors import Misconfigured, Unauthorized
-from recall.memories import LIVE as LIVE
 from recall.service import Service
 
 #: Seconds that a key's tenant is remembered: a revoked key opens nothing after as long.

@@ -185,7 +185,12 @@ begin
   where place <= 8);
 end $$;
 
--- The chunks of the best p_pool memories by their own words.
+-- How many copies of one text, or pieces of one memory, may take a candidate's place each.
+create or replace function copies() returns integer
+language sql immutable
+as $$ select 8 $$;
+
+-- The chunks of the best p_pool texts by their own words.
 create function chosen_by_words(
   p_condition text, p_terms record, p_rows float8, p_exact boolean, p_pool integer
 ) returns bigint[]
@@ -198,60 +203,88 @@ declare
     -- In a part of the corpus fewer rows match: what is common there may be taken whole.
     else candidate_query(p_terms.words, p_terms.word_chunks,
                          candidate_rows() * p_terms.corpus_chunks / greatest(p_rows, 1)) end;
-  v_limit integer := p_pool;
   v_ids bigint[];
-  v_memories integer;
+  v_texts integer;
 begin
-  loop
+  execute format('
+    select coalesce(array_agg(k.id), ''{}''), count(distinct k.digest) from (
+      select c.id, c.digest from chunk as c
+      where %s and c.words @@ %L order by %s desc, c.id limit %s
+    ) as k', p_condition, v_query, v_score, p_pool)
+  into v_ids, v_texts;
+  if cardinality(v_ids) = p_pool and v_texts < p_pool then
+    -- Copies of one text, or pieces of one long memory, took the place of others: a few are enough.
     execute format('
-      select coalesce(array_agg(k.id), ''{}''), count(distinct k.memory_id) from (
-        select c.id, c.memory_id from chunk as c
-        where %s and c.words @@ %L order by %s desc, c.id limit %s
-      ) as k', p_condition, v_query, v_score, v_limit)
-    into v_ids, v_memories;
-    exit when v_memories >= p_pool or cardinality(v_ids) < v_limit;
-    v_limit := v_limit * 4;  -- long memories: many of these chunks were one memory's
-  end loop;
+      select array_agg(k.id) from (
+        select r.id from (
+          select c.id, %3$s as score,
+                 row_number() over (partition by c.digest order by %3$s desc, c.id) as copy
+          from chunk as c where %1$s and c.words @@ %2$L
+        ) as r
+        where r.copy <= copies() order by r.score desc, r.id limit %4$s * copies()
+      ) as k', p_condition, v_query, v_score, p_pool)
+    into v_ids;
+  end if;
   return v_ids;
 end $$;
 
--- The chunks of the best p_pool memories by meaning; all in scope when there are fewer.
+-- Of chunks in an order of worth, the first few of each text.
+create or replace function few_copies(p_ids bigint[]) returns bigint[]
+language sql stable
+as $$
+  select array(
+    select r.id from (
+      select c.id, row_number() over (partition by c.digest order by u.place) as copy
+      from unnest(p_ids) with ordinality as u(id, place) join chunk as c on c.id = u.id
+    ) as r
+    where r.copy <= copies())
+$$;
+
+-- The chunks of the best p_pool texts by meaning; all in scope when there are fewer.
 create function chosen_by_meaning(
   p_condition text, p_scan text, p_meaning halfvec, p_exact boolean, p_pool integer
 ) returns bigint[]
 language plpgsql stable
 as $$
 declare
-  v_exact boolean := p_exact;
   v_limit integer := p_pool;
   v_ids bigint[];
-  v_memories integer;
+  v_texts integer;
 begin
-  loop
-    execute format(case when v_exact then '
-      with scoped as materialized (
-        select c.id, c.memory_id, e.meaning <=> $1 as distance
-        from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
-        where %s
-      )
-      select coalesce(array_agg(k.id), ''{}''), count(distinct k.memory_id)
-      from (select id, memory_id from scoped order by distance, id limit %s) as k'
-    else '
+  while not p_exact loop
+    execute format('
       select coalesce(array_agg(k.id), ''{}''), (
-        select count(distinct c.memory_id) from chunk as c where c.id = any(array_agg(k.id)) and %s)
-      from (%s limit %s) as k' end,
-      p_condition, case when v_exact then v_limit::text else p_scan end, v_limit)
-    into v_ids, v_memories using p_meaning;
-    if v_memories >= p_pool then
-      return v_ids;
-    elsif cardinality(v_ids) >= v_limit then
-      v_limit := v_limit * 4;  -- long memories: many of these chunks were one memory's
-    elsif not v_exact then
-      v_exact := true;  -- the index scan gave up before it had met enough of the scope
-    else
-      return v_ids;
+        select count(distinct c.digest) from chunk as c where c.id = any(array_agg(k.id)) and %s)
+      from (%s limit %s) as k', p_condition, p_scan, v_limit)
+    into v_ids, v_texts using p_meaning;
+    if v_texts >= p_pool then
+      return case when v_limit = p_pool then v_ids else few_copies(v_ids) end;
     end if;
+    -- The index scan gave up before it had met enough of the scope.
+    exit when cardinality(v_ids) < v_limit;
+    v_limit := v_limit * 4;  -- many of these chunks were one text's
   end loop;
+  execute format('
+    with scoped as materialized (
+      select c.id, c.digest, e.meaning <=> $1 as distance
+      from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
+      where %s
+    ), best as materialized (
+      select s.id, s.digest from scoped as s order by s.distance, s.id limit $2
+    )
+    select array(
+      select b.id from best as b
+      where (select count(*) < $2 or count(distinct digest) = $2 from best)
+      union all
+      (select r.id from (
+         select s.id, s.distance,
+                row_number() over (partition by s.digest order by s.distance, s.id) as copy
+         from scoped as s
+         where (select count(*) = $2 and count(distinct digest) < $2 from best)
+       ) as r
+       where r.copy <= copies() order by r.distance, r.id limit $2 * copies()))', p_condition)
+  into v_ids using p_meaning, p_pool;
+  return v_ids;
 end $$;
 
 create function evidence(

@@ -155,7 +155,7 @@ create table chunk (
   starts integer not null,  -- characters of memory.content: [starts, ends)
   ends integer not null,
   length integer not null,  -- words that count, for BM25
-  digest bigint not null,  -- of the memory's author, title and content: twins fold into one hit
+  digest bigint not null,  -- of who said what: twins fold into one hit
   words tsvector not null
 ) partition by list (profile_id);
 create sequence chunk_id;
