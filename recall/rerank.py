@@ -1,6 +1,7 @@
 """A second look by a cross-encoder, for those who have a good one; off unless asked for.
 
-None is bundled: which one is good depends on the language and on what may be waited for. It sees a bounded number of candidates, whatever limit was asked.
+None is bundled: which one is good depends on the language and on what may be waited for. It sees
+a bounded number of candidates, whatever limit was asked.
 """
 
 from __future__ import annotations
