@@ -68,7 +68,7 @@ class Tape(Database):
 
 
 async def evidence_of(
-    service: Service, tenant: int, texts: Sequence[str], mode: Mode
+    service: Service, tenant: int, texts: Sequence[str], mode: Mode, **scope: Any
 ) -> list[Statement]:
     """Return the statement by which the searcher asks for each question's evidence.
 
@@ -80,7 +80,7 @@ async def evidence_of(
     try:
         searcher = Searcher(tape, service.profile, batcher)
         for text in texts:
-            await searcher.recall(tenant, Question(query=text, mode=mode))
+            await searcher.recall(tenant, Question(query=text, mode=mode, **scope))
     finally:
         await batcher.aclose()
         await tape.close()

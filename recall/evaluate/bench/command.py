@@ -19,6 +19,7 @@ from recall.evaluate.bench.growth import measure_point, measure_tenants
 from recall.evaluate.bench.history import made_up_history
 from recall.evaluate.bench.ingest import MOST_ROWS, measure_ingest
 from recall.evaluate.bench.load import Loader, embedded_texts
+from recall.evaluate.bench.quality import measure_quality
 from recall.evaluate.bench.questions import Asking
 from recall.evaluate.bench.server import served
 from recall.evaluate.scratch import scratch_database
@@ -42,6 +43,7 @@ MOST_CLIENTS = 256
 MOST_MADE_UP = 50_000  # lines; a larger history tells them again
 MOST_EMBEDDED = 3_000  # texts of the comparison with the library
 TENANT_MEMORIES = 1_000
+PARTS = (0.001, 0.01, 0.1)  # scopes, in parts of the history
 SERVER = """
 select current_setting('server_version'), extversion, current_setting('shared_buffers')
 from pg_extension where extname = 'vector'
@@ -84,6 +86,7 @@ class Measured:
     loaded: Loaded
     asked: list[Asked]
     quality: Quality
+    scopes: list[Quality]
     growth: list[Point]
     notes: list[str]
 
@@ -114,6 +117,7 @@ async def run(settings: Settings, wanted: Wanted, say: Say) -> Results:
         ingest,
         found.asked,
         found.quality,
+        found.scopes,
         found.growth,
         tenants,
         found.notes,
@@ -142,6 +146,7 @@ class _Run:
         steps: list[Loaded] = []
         points: list[Point] = []
         asked: list[Asked] = []
+        scopes: list[Quality] = []
         for size in sizes:
             self._say(f"storing and indexing up to {size:,} memories")
             steps.append(await loader.grow(tenant, size))
@@ -149,10 +154,19 @@ class _Run:
             points.append(await measure_point(asking, self._wanted.questions, size, steps[-1]))
             if size == self._wanted.memories:
                 asked = await self._ask(tenant)
+                for part in PARTS:
+                    self._say(f"asking {100 * part:g} % of them")
+                    scopes.append(
+                        await measure_quality(
+                            self._service, tenant, self._fresh, self._wanted.questions, part
+                        )
+                    )
         # The engine's share is told of lines that were all embedded, none of them moved.
         whole = [step for step in steps if step.anew == step.rows] or steps[:1]
         quality = points[sizes.index(self._wanted.memories)].quality
-        return Measured(self._machine(), embedding, whole[-1], asked, quality, points, self._notes)
+        return Measured(
+            self._machine(), embedding, whole[-1], asked, quality, scopes, points, self._notes
+        )
 
     async def _ask(self, tenant: int) -> list[Asked]:
         clients = self._wanted.clients

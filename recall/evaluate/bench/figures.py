@@ -91,12 +91,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What the candidates of each leg miss of the best ten, found by looking at everything."""
+    """What the candidates of each leg miss of the best ten, found by looking at everything.
 
+    `part` of the tenant's memories were asked, those of a span of time; 1 is all of them.
+    """
+
+    part: float
     questions: int
     semantic_at_10: Figure
     keyword_at_10: Figure
-    hnsw_at_10: Figure
+    hnsw_at_10: Figure | None = None  # of a bare search, which knows no scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Point:
     stored_per_second: float
     indexed_per_second: Figure
     embedded_anew: int
+    build_seconds: float
     index_bytes: dict[str, int]
     bytes_per_memory: float
 
@@ -134,6 +139,7 @@ class Results:
     ingest: Ingest
     questions: list[Asked]
     quality: Quality
+    scopes: list[Quality]
     growth: list[Point]
     tenants: Tenants | None = None
     notes: list[str] = field(default_factory=list)

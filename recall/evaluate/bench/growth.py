@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack
 from statistics import median
 from typing import TYPE_CHECKING
 
-from recall import keys
+from recall import build, keys
 from recall.evaluate.bench.bare import connect
 from recall.evaluate.bench.corpus import questions
 from recall.evaluate.bench.figures import Point, Tenants, figure
 from recall.evaluate.bench.ingest import indexed
-from recall.evaluate.bench.load import Loader, settle
-from recall.evaluate.bench.quality import measure_quality
+from recall.evaluate.bench.load import Loader, settle, take_away
+from recall.evaluate.bench.quality import measure_quality, with_bare
 from recall.evaluate.bench.questions import Asking
 from recall.evaluate.scratch import scratch_database
 from recall.service import open_service
@@ -42,6 +42,7 @@ async def measure_point(asking: Asking, questions: int, size: int, loaded: Loade
     service, tenant = asking.service, asking.tenant
     (asked, *_) = await asking.measure("hybrid", 1, questions)
     quality = await measure_quality(service, tenant, asking.fresh, questions)
+    quality = await with_bare(service, tenant, asking.fresh, quality)
     with connect(service) as connection:
         by_method = dict(connection.execute(INDEX_BYTES).fetchall())
         ((everything,),) = connection.execute(ALL_BYTES).fetchall()
@@ -52,6 +53,7 @@ async def measure_point(asking: Asking, questions: int, size: int, loaded: Loade
         round(loaded.stored_per_second, 1),
         indexed(loaded),
         loaded.anew,
+        round(loaded.build_seconds, 1),
         by_method,
         round(everything / size, 1),
     )
@@ -103,5 +105,10 @@ async def _populate(service: Service, corpus: Corpus, tenants: int, each: int) -
     for number in range(tenants):
         tenant = await keys.tenant_id(service.database, f"tenant/{number}")
         await loader.store(tenant, number * each, each)
+    large = tenants * each > build.LARGE
+    if large:
+        take_away(service)
     await loader.drain()
+    if large:
+        await build.repair(service.settings, lambda said: None)
     settle(service)

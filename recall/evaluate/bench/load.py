@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 from psycopg import sql
 
+from recall import build
 from recall.backfill import backfill
 from recall.embedding import QueryBatcher
 from recall.evaluate.bench.bare import connect
@@ -105,17 +106,21 @@ class Repeating:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """How fast `rows` came in, the bare engine's rate beside, and how many were embedded anew."""
+    """How fast `rows` came in, the bare engine's rate beside, and how many were embedded anew.
+
+    `build_seconds` is what HNSW took behind a large load; 0 when rows went into it one by one.
+    """
 
     rows: int
     stored_per_second: float
     indexed_per_second: float
     bare_per_second: float
     anew: int
+    build_seconds: float
 
 
 class Loader:
-    """Brings a corpus into a service's database, on and on."""
+    """Brings a corpus into a service's database, on and on, HNSW behind each large load."""
 
     def __init__(self, service: Service, corpus: Corpus, largest: int) -> None:
         self._service = service
@@ -136,17 +141,26 @@ class Loader:
 
     async def _index(self, messages: list[Message], stored: float, size: int) -> Loaded:
         texts = embedded_texts(self._service.embedder, messages[:FLOOR_TEXTS])
+        large = len(messages) > build.LARGE
+        if large:
+            take_away(self._service)
         waits = [_seconds(self._service.embedder, texts)]
         begun = time.perf_counter()
         await self.drain()
         took = time.perf_counter() - begun
         waits.append(_seconds(self._service.embedder, texts))
+        begun = time.perf_counter()
+        if large:
+            await build.repair(self._service.settings, lambda said: None)
+        built = time.perf_counter() - begun
         settle(self._service)
         # Chunks a second, said in memories: a long one is several texts.
         bare = min(len(messages), FLOOR_TEXTS) / (sum(waits) / len(waits))
         anew = max(0, min(size, len(self._corpus.lines)) - self.size)
         self.size = size
-        return Loaded(len(messages), len(messages) / stored, len(messages) / took, bare, anew)
+        return Loaded(
+            len(messages), len(messages) / stored, len(messages) / took, bare, anew, built
+        )
 
     async def drain(self) -> None:
         """Index everything that is stored."""
@@ -188,6 +202,13 @@ def embedded_texts(embedder: Embedder, messages: Sequence[Message]) -> list[str]
         for place, message in enumerate(messages)
     ]
     return [c.embedded for of_job in chunk_jobs(jobs, embedder).values() for c in of_job]
+
+
+def take_away(service: Service) -> None:
+    """Drop the HNSW index, as a load into an empty one does."""
+    index = sql.Identifier("recall", f"embedding_{service.profile.id}_hnsw")
+    with connect(service) as connection:
+        connection.execute(sql.SQL("drop index {}").format(index))
 
 
 def settle(service: Service) -> None:

@@ -5,6 +5,8 @@ By score and not by id: of two chunks with one text either may stand in the firs
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +35,20 @@ MOST_QUESTIONS = 100
 SAME = 1e-5
 EXACT = "a look at every row"
 
+ALWAYS = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+
+#: From the middle of the tenant's history on, so that a part is one stretch of time.
+SPAN = """
+select percentile_disc(0.5) within group (order by created_at),
+       percentile_disc(0.5 + %s) within group (order by created_at)
+from memory where tenant_id = %s
+"""
+
 NEAREST_OF_TENANT = """
-select meaning <=> %(meaning)s::halfvec as distance
-from embedding where profile_id = %(profile)s and tenant_id = %(tenant)s
+select e.meaning <=> %(meaning)s::halfvec as distance
+from embedding as e join chunk as c on c.profile_id = e.profile_id and c.id = e.chunk_id
+where e.profile_id = %(profile)s and e.tenant_id = %(tenant)s
+  and c.created_at >= %(since)s and c.created_at < %(until)s
 order by 1 limit 10
 """
 
@@ -50,51 +63,82 @@ select c.id, (
 ) / (0.3 + 0.7 * c.length / %(mean)s::float8) as score
 from chunk as c
 where c.profile_id = %(profile)s and c.words @@ %(any)s::tsquery
+  and c.created_at >= %(since)s and c.created_at < %(until)s
 order by score desc, c.id limit %(limit)s
 """
 
 
 async def measure_quality(
-    service: Service, tenant: int, fresh: Iterator[str], questions: int
+    service: Service, tenant: int, fresh: Iterator[str], questions: int, part: float = 1.0
 ) -> Quality:
-    """Return the mean shares of the best ten that the candidates hold, and bare HNSW's ten."""
+    """Return the mean shares of the best ten that the candidates hold.
+
+    `part` below 1 asks so large a part of the memories, within a scope in time.
+    """
     texts = list(islice(fresh, min(questions, MOST_QUESTIONS)))
-    semantic = await evidence_of(service, tenant, texts, "semantic")
-    keyword = await evidence_of(service, tenant, texts, "keyword")
-    with (
-        connect(service) as owner,
-        connect(service, tenant) as plain,
-        connect_for_hnsw(service) as walking,
-    ):
+    with connect(service) as owner, connect(service, tenant) as plain:
         owner.execute("set enable_indexscan = off")
-        meant, walked = [], []
+        span, scope = ALWAYS, {}
+        if part < 1:
+            (span,) = owner.execute(SPAN, [part, tenant]).fetchall()
+            scope = dict(zip(("since", "until"), span, strict=True))
+        values = {
+            "since": span[0],
+            "until": span[1],
+            "profile": service.profile.id,
+            "tenant": tenant,
+        }
+        meant = []
+        semantic = await evidence_of(service, tenant, texts, "semantic", **scope)
         for ours, bare in zip(semantic, nearest(service, texts), strict=True):
-            values = {"meaning": bare.values[0], "profile": service.profile.id, "tenant": tenant}
-            best = _column(owner, NEAREST_OF_TENANT, values, "distance")
-            found = rows(plain, ours)[0]["similarities"]
-            meant.append(_share(best, 1 - np.asarray(found, float)))
+            best = _nearest(owner, values, bare)
+            found = _similarities_in_scope(rows(plain, ours)[0])
+            meant.append(_share(best, 1 - found))
+        keyword = await evidence_of(service, tenant, texts, "keyword", **scope)
+        said = [_by_words(owner, plain, ours, values) for ours in keyword]
+    return Quality(part, len(texts), _mean(meant), _mean(said))
+
+
+async def with_bare(service: Service, tenant: int, fresh: Iterator[str], found: Quality) -> Quality:
+    """Return `found` with what a bare HNSW search holds of the best ten, for comparison."""
+    span = {"since": ALWAYS[0], "until": ALWAYS[1]}
+    values = {**span, "profile": service.profile.id, "tenant": tenant}
+    walked = []
+    with connect(service) as owner, connect_for_hnsw(service) as walking:
+        owner.execute("set enable_indexscan = off")
+        for bare in nearest(service, list(islice(fresh, found.questions))):
+            best = _nearest(owner, values, bare)
             walked.append(_share(best, [row["distance"] for row in rows(walking, bare)]))
-        said = [_by_words(service, owner, plain, ours) for ours in keyword]
-    return Quality(len(texts), *(_mean(shares) for shares in (meant, said, walked)))
+    return replace(found, hnsw_at_10=_mean(walked))
+
+
+def _nearest(
+    owner: psycopg.Connection[Any], values: dict[str, Any], bare: Statement
+) -> list[float]:
+    return _column(owner, NEAREST_OF_TENANT, values | {"meaning": bare.values[0]}, "distance")
+
+
+def _similarities_in_scope(evidence: dict[str, Any]) -> np.ndarray:
+    similarities = np.asarray(evidence["similarities"], float)
+    return np.asarray(similarities[np.asarray(evidence["in_scope"], bool)], float)
 
 
 def _by_words(
-    service: Service,
     owner: psycopg.Connection[Any],
     plain: psycopg.Connection[Any],
     ours: Statement,
+    span: dict[str, Any],
 ) -> float | None:
     evidence = rows(plain, ours)[0]
     words, corpus = evidence["words"], evidence["corpus_chunks"]
     if not words:
         return None
     quoted = ["'" + w.replace("\\", "\\\\").replace("'", "''") + "'" for w in words]
-    values = {
+    values = span | {
         "words": words,
         "counts": evidence["word_chunks"],
         "corpus": corpus,
         "mean": max(evidence["corpus_length"], 1) / max(corpus, 1),
-        "profile": service.profile.id,
         "any": " | ".join(quoted),
         "limit": DEPTH,
     }

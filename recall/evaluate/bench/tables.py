@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from recall.evaluate.bench.figures import Asked, Figure, Point, Quality, Results, Tenants
+    from recall.evaluate.bench.figures import Asked, Figure, Point, Results, Tenants
 
 #: Of more figures than fit a narrow terminal, none may be folded away.
 WIDTH = 118
@@ -36,7 +36,7 @@ def print_results(results: Results) -> None:
     )
     console.print(_figures("embedding and ingest", _rates(results)))
     console.print(_questions(results.questions))
-    console.print(_figures("what the candidates hold of the best ten", _quality(results.quality)))
+    console.print(_figures("what the candidates hold of the best ten", _quality(results)))
     console.print(_growth(results.growth))
     if results.tenants:
         each, others = results.tenants.memories_each, results.tenants.tenants - 1
@@ -71,10 +71,13 @@ def _rates(results: Results) -> Iterable[tuple[str, Figure]]:
     yield "embedded and written", ingest.indexed_per_second
 
 
-def _quality(quality: Quality) -> Iterable[tuple[str, Figure]]:
-    yield "semantic candidates @10", quality.semantic_at_10
-    yield "keyword candidates @10", quality.keyword_at_10
-    yield "bare HNSW, nearest 50 @10", quality.hnsw_at_10
+def _quality(results: Results) -> Iterable[tuple[str, Figure]]:
+    for quality in (results.quality, *results.scopes):
+        where = "" if quality.part == 1 else f", scope of {100 * quality.part:g} %"
+        yield f"semantic candidates @10{where}", quality.semantic_at_10
+        yield f"keyword candidates @10{where}", quality.keyword_at_10
+        if quality.hnsw_at_10:
+            yield "bare HNSW, nearest 50 @10", quality.hnsw_at_10
 
 
 def _tenants(tenants: Tenants) -> Iterable[tuple[str, Figure]]:
@@ -121,6 +124,7 @@ def _growth(points: Iterable[Point]) -> Table:
         "found@10",
         "stored/s",
         "indexed/s",
+        "build s",
         "GIN MB",
         "HNSW MB",
         "B/memory",
@@ -138,6 +142,7 @@ def _growth(points: Iterable[Point]) -> Table:
             f"{point.quality.semantic_at_10.value:.3f}",
             f"{point.stored_per_second:,.0f}",
             f"{point.indexed_per_second.value:,.0f}",
+            f"{point.build_seconds:,.0f}" if point.build_seconds >= 1 else "",
             f"{megabytes.get('gin', 0):,.1f}",
             f"{megabytes.get('hnsw', 0):,.1f}",
             f"{point.bytes_per_memory:,.0f}",
