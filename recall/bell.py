@@ -49,15 +49,15 @@ class Bell:
             log.warning("%s Workers will find the job by themselves.", error)
 
 
-async def listen(url: str, wake: Callable[[], None]) -> None:
-    """Call `wake` at every ring until cancelled."""
+async def listen(url: str, wake: Callable[[], None], to: str = "listen") -> None:
+    """Call `wake` at every ring until cancelled; the query `to` says on which channel."""
     pause = FIRST_PAUSE
     while True:
         try:
             async with await psycopg.AsyncConnection.connect(
                 url, autocommit=True, connect_timeout=15
             ) as connection:
-                await connection.execute(query("listen"))
+                await connection.execute(query(to))
                 wake()  # whatever rang while nobody listened
                 async for _ in connection.notifies():
                     pause = FIRST_PAUSE

@@ -102,6 +102,7 @@ def worker(
     async def work() -> None:
         import signal
 
+        from recall.followers import following
         from recall.service import open_service, work_alone
 
         async with open_service(_settings()) as service:
@@ -111,7 +112,9 @@ def worker(
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, service.worker.stop)
-            await work_alone(service)
+            nudge = service.worker.nudge
+            async with following(service.database, service.direct_url, nudge):
+                await work_alone(service)
 
     _run(work())
 
@@ -268,8 +271,11 @@ def follow(
     longest_wait: Annotated[
         float, typer.Option(min=0.5, help="Most seconds between two looks at a quiet server.")
     ] = 900.0,
+    trigger: Annotated[
+        bool, typer.Option("--trigger", help="Tables beside recall's tell when they change.")
+    ] = False,
     register: Annotated[
-        bool, typer.Option("--register", help="Let `recall serve` and workers follow it.")
+        bool, typer.Option("--register", help="Let a `recall serve` or worker follow it.")
     ] = False,
     unregister: Annotated[bool, typer.Option("--unregister", help="Follow it no more.")] = False,
     index: Annotated[
@@ -297,7 +303,7 @@ def follow(
             if not await follow_command.remove(_settings(), tenant, target):
                 raise NotFound(f"{target} is not registered.")
             return None
-        followed = Followed(target, name, _given(option), user, longest_wait)
+        followed = Followed(target, name, _given(option), user, longest_wait, trigger)
         if register:
             return await follow_command.add(_settings(), tenant, followed)
         return await follow_command.run(_settings(), tenant, followed, index)

@@ -10,12 +10,15 @@ New rows. Reading goes on from `rewind(position)`, a minute or a thousand rows b
 may be committed behind a later one; what was read before and says the same is passed over by its
 hash. Edits and deletions leave no trace in most sources, so that the whole source is read again
 (a pass) when it changed, and at most a twentieth of the time: SETTLE seconds apart for a file,
-PASS for a server, 20 times as long as the last pass took if that is more. A row that says
-something else is changed and indexed again; a memory of this source whose key a whole pass did
-not meet is erased, if a second reading does not meet it either.
+PASS for a server, 20 times as long as the last pass took if that is more. New rows are looked for
+meanwhile. A row that says something else is changed and indexed again; a memory of this source
+whose key a whole pass did not meet is erased, if a second reading does not meet it either.
 
-Nothing is erased when reading failed, before a whole pass since then met something, or for an
-export or a JSONL file: those are copies, and a shorter one is no wish to forget.
+Nothing is erased when reading failed, before a whole pass since then met something, or for a
+source that is a copy. An export is of one day and often of a part; a JSONL file is rotated and cut
+by whoever writes it; a browser's list of OpenAI conversations keeps the newest fifty, and the API
+answers alike for a conversation that was deleted and for one of another key's project. What is
+missing from these was not taken back: it is forgotten by asking recall for that.
 """
 
 from __future__ import annotations
@@ -24,7 +27,6 @@ import asyncio
 import logging
 import time
 from array import array
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,17 +36,15 @@ from recall.backfill import BATCH, Place, Reader, entered, keep, owned, write
 from recall.errors import RecallError
 from recall.memories import BACKFILL, LIVE
 from recall.queries import query
-from recall.register import registered
 from recall.sources import Found
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from recall.database import Connection, Database
     from recall.register import Followed
     from recall.sources import Position, Skipped, Source
-    from recall.worker import Worker
 
 log = logging.getLogger("recall.follow")
 
@@ -52,7 +52,6 @@ POLL = 0.5  # seconds between two looks while rows keep coming
 ACTIVE = 60.0  # seconds after the last news for which that goes on
 FILE_WAIT = 2.0  # seconds: the longest wait between two looks at a file
 FAILING_WAIT = 30.0  # seconds: the longest wait while a source is away
-STOP_SECONDS = 5.0  # for what is under way when following ends
 SETTLE, PASS = 2.0, 60.0  # seconds between two passes over a file, a server
 SHARE = 20  # a pass may take a twentieth of the time
 REMEMBERED = 50_000  # keys read lately
@@ -93,7 +92,8 @@ class Follower:
         self._tenant = tenant
         self._followed = followed
         self._on_news = on_news
-        self._stopping = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._stopping = False
         self._failing = False
         self._source: Source | None = None
         self._place: Place | None = None
@@ -107,13 +107,19 @@ class Follower:
         self._next_pass = 0.0
 
     def stop(self) -> None:
-        """Return from `run` after the look that is under way."""
-        self._stopping.set()
+        """Return from `run` after what is being stored."""
+        self._stopping = True
+        self._woken.set()
+
+    def nudge(self) -> None:
+        """Say that the source has something new: look at once."""
+        self._woken.set()
 
     async def run(self) -> None:
         """Follow until stopped; survives a source, or a database, that goes and comes back."""
         wait, last_news = POLL, time.monotonic()
-        while not self._stopping.is_set():
+        while not self._stopping:
+            self._woken.clear()
             try:
                 news = await self.look()
             except Exception as error:  # the one boundary: whatever a source does, follow it on
@@ -125,26 +131,44 @@ class Follower:
                 elif time.monotonic() - last_news > ACTIVE:
                     wait = min(wait * 2, self._longest_wait())
             try:
-                await asyncio.wait_for(self._stopping.wait(), wait)
+                await asyncio.wait_for(self._woken.wait(), wait)
+                wait = POLL
             except TimeoutError:
                 continue
 
     async def look(self) -> News:
         """Look once: what is new, and by a whole pass, when one is due, what is not any more."""
         source, place = await self._opened()
-        mark = await asyncio.to_thread(source.fingerprint)
-        news = News()
-        if mark is None or mark != self._mark:
-            news = await self._read_new(source, place)
-            self._unread = True
-            # A commit in the same tick of the clock leaves the same mark: news are looked at twice.
-            self._mark = None if news else mark
+        news = await self._look_for_new(source, place)
         late = time.monotonic() - self._next_pass
         if self._unread and late >= 0 and (not news or late > PASS):
-            news += await self._pass(source, place)
-        if news:
-            self._on_news(news)
+            news += await self._pass_beside_new(source, place)
         return news
+
+    async def _look_for_new(self, source: Source, place: Place) -> News:
+        mark = await asyncio.to_thread(source.fingerprint)
+        if mark is not None and mark == self._mark:
+            return News()
+        self._unread = True
+        news = await self._read_new(source, place)
+        # A commit in the same tick of the clock leaves the same mark: news are looked at twice.
+        self._mark = None if news else mark
+        return news
+
+    async def _pass_beside_new(self, source: Source, place: Place) -> News:
+        """Make a pass; whatever it takes, what is new meanwhile does not wait for its end."""
+        passing = asyncio.create_task(self._pass(source, place))
+        news = News()
+        try:
+            while not (await asyncio.wait([passing], timeout=POLL))[0]:
+                if self._stopping:
+                    return news
+                news += await self._look_for_new(source, place)
+        finally:
+            if not passing.done():
+                passing.cancel()
+                await asyncio.wait([passing])
+        return news + passing.result()
 
     async def _opened(self) -> tuple[Source, Place]:
         if self._source is None:
@@ -170,6 +194,8 @@ class Follower:
                 log.exception("Following %s failed; trying again", self._source)
         self._failing, self._trusted = True, False
         self._mark, self._unread, self._next_pass = None, True, 0.0
+        self._place = None  # it may have been erased, with its tenant or by itself
+        self._known = np.empty(0, np.int64)  # a pass may have been cut short
 
     def _recovered(self) -> bool:
         if not self._failing:
@@ -188,6 +214,7 @@ class Follower:
                 # A few rows are a conversation of this moment, a full batch is history.
                 lane = LIVE if len(batch) < BATCH else BACKFILL
                 news += await self._write(place, told, lane, batch[-1].position)
+                self._touched.update(each.key for each in told)
                 self._position = batch[-1].position
         return news
 
@@ -208,12 +235,17 @@ class Follower:
         news = await self._database.run(work, place.tenant)
         for each in told:
             self._lately.put(each.key, each.says)
-            self._touched.add(each.key)
+        if news:
+            self._on_news(news)
         return news
 
     async def _pass(self, source: Source, place: Place) -> News:
         """Read the whole source: change what says something else, erase what is gone."""
         began = time.monotonic()
+        trusted, start = self._trusted, self._position
+        # What is written from here on is looked at again by the next pass: this one may be read
+        # from a page that is older.
+        touched, self._touched, self._unread = self._touched, set(), not trusted
         newest = await self._newest(place)
         says, keys = array("q"), array("q")
         news = News()
@@ -228,20 +260,27 @@ class Follower:
                 fresh = [
                     each
                     for each, is_known in zip(told, known, strict=True)
-                    if each.key in self._touched or not is_known
+                    if each.key in touched or not is_known
                 ]
                 news += await self._write(place, fresh, BACKFILL, last)
-        if self._trusted and source.name not in COPIES:
-            gone = await self._gone(source, place, newest, _ordered(keys))
-            for start in range(0, len(gone), BATCH):
-                await self._erase(place, gone[start : start + BATCH])
-            news += News(erased=len(gone))
-        self._unread = not self._trusted
-        self._trusted = self._trusted or bool(keys)
-        self._known, self._position = _ordered(says), last
-        self._touched.clear()
+        if trusted and source.name not in COPIES:
+            news += await self._forget(source, place, newest, _ordered(keys))
+        self._trusted = trusted or bool(keys)
+        self._known = _ordered(says)
+        if self._position is start:
+            self._position = last
         now = time.monotonic()
         self._next_pass = now + max(SETTLE if self._is_file() else PASS, SHARE * (now - began))
+        return news
+
+    async def _forget(self, source: Source, place: Place, newest: int, there: np.ndarray) -> News:
+        """Erase the source's memories that are gone from it."""
+        gone = await self._gone(source, place, newest, there)
+        for start in range(0, len(gone), BATCH):
+            await self._erase(place, gone[start : start + BATCH])
+        news = News(erased=len(gone))
+        if news:
+            self._on_news(news)
         return news
 
     async def _newest(self, place: Place) -> int:
@@ -343,23 +382,3 @@ def _among(ordered: np.ndarray, values: Sequence[int]) -> list[bool]:
     places = np.minimum(np.searchsorted(ordered, asked), len(ordered) - 1)
     found: list[bool] = (ordered[places] == asked).tolist()
     return found
-
-
-@asynccontextmanager
-async def following(database: Database, worker: Worker) -> AsyncIterator[None]:
-    """Follow every registered source beside the block; `worker` is told of what comes."""
-    followers = [
-        Follower(database, tenant, followed, lambda _: worker.nudge())
-        for tenant, _, followed in await registered(database)
-    ]
-    tasks = [asyncio.create_task(follower.run()) for follower in followers]
-    try:
-        yield
-    finally:
-        for follower in followers:
-            follower.stop()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from recall import keys
-from recall.follow import Follower
+from recall.bell import listen
+from recall.follow import Follower, News
 from recall.register import register, registered, unregister
 from recall.service import open_database, open_service, running_worker
 
 if TYPE_CHECKING:
-    from recall.follow import News
+    from collections.abc import AsyncIterator
+
     from recall.register import Followed
     from recall.settings import Settings
 
 console = Console(highlight=False)
+
+SOON = 0.5  # seconds between the first news and the line that tells them
 
 
 async def run(settings: Settings, tenant: str, followed: Followed, index: bool) -> None:
@@ -34,21 +38,58 @@ async def run(settings: Settings, tenant: str, followed: Followed, index: bool) 
             await stack.enter_async_context(running_worker(worker))
         else:
             database = await stack.enter_async_context(open_database(settings))
+        said = Said()
 
         def tell(news: News) -> None:
             if worker:
                 worker.nudge()
-            console.print(
-                f"{time.strftime('%H:%M:%S')}  {news.stored:,} stored, {news.changed:,} changed, "
-                f"{news.erased:,} erased"
-            )
+            said.add(news)
 
         follower = Follower(database, await keys.tenant_id(database, tenant), followed, tell)
+        if followed.trigger:
+            url = database.url if settings.embedded else settings.direct_url
+            await stack.enter_async_context(_told(followed, url, follower))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, follower.stop)
         console.print(f"Following {source.name}: {source.origin}; Ctrl-C ends it", soft_wrap=True)
         await follower.run()
+        said.say()
+
+
+@asynccontextmanager
+async def _told(followed: Followed, url: str, follower: Follower) -> AsyncIterator[None]:
+    """Let the source's tables tell when they change, as long as the block runs."""
+    await asyncio.to_thread(followed.install)
+    listening = asyncio.create_task(listen(url, follower.nudge, "listen_sources"))
+    try:
+        yield
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening])
+        await asyncio.to_thread(followed.uninstall)
+
+
+class Said:
+    """News, a line for all that came within a moment."""
+
+    def __init__(self) -> None:
+        self._news = News()
+
+    def add(self, news: News) -> None:
+        """Say it soon, with what comes until then."""
+        if not self._news:
+            asyncio.get_running_loop().call_later(SOON, self.say)
+        self._news += news
+
+    def say(self) -> None:
+        """Say what was not said yet."""
+        news, self._news = self._news, News()
+        if news:
+            console.print(
+                f"{time.strftime('%H:%M:%S')}  {news.stored:,} stored, {news.changed:,} changed, "
+                f"{news.erased:,} erased"
+            )
 
 
 async def add(settings: Settings, tenant: str, followed: Followed) -> None:
@@ -56,8 +97,8 @@ async def add(settings: Settings, tenant: str, followed: Followed) -> None:
     async with open_database(settings) as database:
         await register(database, await keys.tenant_id(database, tenant), followed)
     console.print(
-        f"{followed.target} is followed by `recall serve` and `recall worker` from their next "
-        "start on",
+        f"{followed.target} is followed by a `recall serve` or `recall worker`: at once by one that "
+        "starts, within a quarter of an hour by one that runs",
         soft_wrap=True,
     )
 
@@ -65,14 +106,17 @@ async def add(settings: Settings, tenant: str, followed: Followed) -> None:
 async def remove(settings: Settings, tenant: str, target: str) -> bool:
     """Take a source off the register; return whether it was there."""
     async with open_database(settings) as database:
-        return await unregister(database, await keys.tenant_id(database, tenant), target)
+        followed = await unregister(database, await keys.tenant_id(database, tenant), target)
+    if followed:
+        await asyncio.to_thread(followed.uninstall)
+    return followed is not None
 
 
 async def show(settings: Settings) -> None:
     """Print what is registered."""
     async with open_database(settings) as database:
         rows = await registered(database)
-    for _, tenant, followed in rows:
+    for tenant, followed in rows:
         console.print(f"{tenant}  {followed.kind}  {followed.target}", soft_wrap=True)
     if not rows:
         console.print("No source is registered.")

@@ -1,4 +1,8 @@
-"""The register of followed sources: what every worker follows beside its work."""
+"""The register of followed sources: what workers follow beside their work, one of them each.
+
+A worker claims a source by a lease that it renews. Where it was registered with a trigger, its
+tables tell when they change.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ import asyncio
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from math import inf
+from socket import gethostname
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from recall import trigger
 from recall.backfill import entered
 from recall.database import NO_TENANT
 from recall.errors import Invalid, SourceUnreadable
@@ -31,22 +38,39 @@ class Followed:
     options: dict[str, Any] = field(default_factory=dict)
     user: str | None = None  # given to memories that name no user
     longest_wait: float = LONGEST_WAIT
+    trigger: bool = False  # the source's tables tell when they change
+
+    @property
+    def place(self) -> str:
+        """The path or URL; a target `$NAME` stands in the environment, where passwords belong."""
+        if not self.target.startswith("$"):
+            return self.target
+        place = os.environ.get(self.target[1:], "")
+        if not place:
+            raise SourceUnreadable(f"The environment variable {self.target[1:]} is not set.")
+        return place
 
     def open(self) -> Source:
-        """Open the source; a target `$NAME` stands in the environment, where passwords belong."""
-        target = self.target
-        if target.startswith("$"):
-            target = os.environ.get(target[1:], "")
-            if not target:
-                raise SourceUnreadable(f"The environment variable {self.target[1:]} is not set.")
-        return open_source(target, self.kind, **self.options)
+        """Open the source."""
+        return open_source(self.place, self.kind, **self.options)
+
+    def install(self) -> None:
+        """Put triggers on the source's tables, when that is wanted."""
+        if self.trigger:
+            trigger.install(self.place, self.open())
+
+    def uninstall(self) -> None:
+        """Take the triggers off the source's tables."""
+        if self.trigger:
+            trigger.uninstall(self.place, self.open())
 
 
 async def register(database: Database, tenant: int, followed: Followed) -> None:
-    """Let every worker follow a source from its next start on."""
+    """Let a worker follow a source."""
     if urlsplit(followed.target).password:
         raise Invalid("A password is not kept: put the URL into a variable and give '$NAME'.")
     source = await asyncio.to_thread(followed.open)
+    await asyncio.to_thread(followed.install)
     place = await entered(database, tenant, source)
     values = asdict(followed) | {"kind": source.name}
 
@@ -56,21 +80,76 @@ async def register(database: Database, tenant: int, followed: Followed) -> None:
     await database.run(work, tenant)
 
 
-async def unregister(database: Database, tenant: int, target: str) -> bool:
-    """Follow a source no more; its memories stay. Returns whether it was registered."""
+async def unregister(database: Database, tenant: int, target: str) -> Followed | None:
+    """Follow a source no more; its memories stay. Returns what was registered."""
 
-    async def work(connection: Connection) -> bool:
+    async def work(connection: Connection) -> Followed | None:
         cursor = await connection.execute(query("unfollow_source"), [target])
-        return await cursor.fetchone() is not None
+        row = await cursor.fetchone()
+        return Followed(**row[0]) if row else None
 
     return await database.run(work, tenant)
 
 
-async def registered(database: Database) -> list[tuple[int, str, Followed]]:
-    """Return every registered source behind its tenant's id and name."""
+async def registered(database: Database) -> list[tuple[str, Followed]]:
+    """Return every registered source behind its tenant's name."""
 
-    async def work(connection: Connection) -> list[tuple[int, str, Followed]]:
+    async def work(connection: Connection) -> list[tuple[str, Followed]]:
         rows = await (await connection.execute(query("followed_sources"))).fetchall()
-        return [(tenant, name, Followed(**values)) for tenant, name, values in rows]
+        return [(name, Followed(**values)) for name, values in rows]
 
     return await database.run(work, NO_TENANT)
+
+
+class Claimed(NamedTuple):
+    """A registered source that this worker follows, by its id, for its tenant."""
+
+    id: int
+    tenant: int
+    followed: Followed
+
+
+async def claim(database: Database, name: str, seconds: float) -> tuple[list[Claimed], float]:
+    """Claim what is free for the worker `name`, keep what it has, and return both.
+
+    Behind them stand the seconds until another worker's lease runs out.
+    """
+
+    async def work(connection: Connection) -> tuple[list[Claimed], float]:
+        cursor = await connection.execute(query("followers"))
+        dead = [other for (other,) in await cursor.fetchall() if _dead(other)]
+        values = {"name": name, "seconds": seconds, "own": [name, *dead]}
+        rows = await (await connection.execute(query("claim_followed"), values)).fetchall()
+        claimed = [Claimed(id, tenant, Followed(**values)) for id, tenant, values in rows]
+        row = await (await connection.execute(query("next_free"), [name])).fetchone()
+        return claimed, row[0] if row and row[0] is not None else inf
+
+    return await database.run(work, NO_TENANT)
+
+
+async def release(database: Database, name: str) -> None:
+    """Let others follow what the worker `name` followed."""
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(query("release_followed"), [name])
+
+    await database.run(work, NO_TENANT)
+
+
+def worker_name() -> str:
+    """Return the name of this process as a follower."""
+    return f"{gethostname()}:{os.getpid()}"
+
+
+def _dead(name: str) -> bool:
+    """Return whether a follower is a process of this host that is no more."""
+    host, _, process = name.rpartition(":")
+    if host != gethostname() or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

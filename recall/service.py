@@ -40,6 +40,11 @@ class Service:
     #: Call it after storing: wakes the worker of this process, or those of others.
     nudge: Callable[[], None]
 
+    @property
+    def direct_url(self) -> str:
+        """The URL of a connection that stays the same, for listening."""
+        return self.database.url if self.settings.embedded else self.settings.direct_url
+
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
@@ -115,8 +120,7 @@ async def work_alone(service: Service) -> None:
     """Run the service's worker for stores made by other processes, until it is stopped."""
     from recall.bell import listen
 
-    url = service.database.url if service.settings.embedded else service.settings.direct_url
-    listening = asyncio.create_task(listen(url, service.worker.nudge))
+    listening = asyncio.create_task(listen(service.direct_url, service.worker.nudge))
     try:
         await service.worker.run()
     finally:

@@ -72,12 +72,48 @@ for update;
 update source set followed = %s::jsonb where id = %s and tenant_id = current_tenant();
 
 -- name: unfollow_source
-update source set followed = null
-where tenant_id = current_tenant() and followed ->> 'target' = %s
-returning id;
+with found as (
+  select id, followed from source
+  where tenant_id = current_tenant() and followed ->> 'target' = %s
+  for update
+), changed as (
+  update source as s set followed = null, follower = null, followed_until = null
+  from found as f where s.id = f.id
+)
+select followed from found;
 
 -- name: followed_sources
-select s.tenant_id, t.name, s.followed
+select t.name, s.followed
 from source as s join tenant as t on t.id = s.tenant_id
 where s.followed is not null
 order by s.id;
+
+-- One worker follows a source, and the claim is a lease: a lock of a session would not survive a
+-- pooler. A source is free when nobody follows it, when its lease ran out, or when its follower is
+-- one of `own`: the claiming worker itself, or one that is known to be dead.
+-- name: claim_followed
+update source as s
+set follower = %(name)s, followed_until = now() + %(seconds)s * interval '1 second'
+where s.followed is not null
+  and (s.follower is null or s.followed_until <= now() or s.follower = any(%(own)s))
+returning s.id, s.tenant_id, s.followed;
+
+-- name: next_free
+select extract(epoch from min(followed_until) - now())::float8
+from source where followed is not null and follower <> %s;
+
+-- name: followers
+select distinct follower from source where followed is not null and follower is not null;
+
+-- name: release_followed
+update source set follower = null, followed_until = null where follower = %s;
+
+-- name: listen_sources
+listen recall_source;
+
+-- Triggers on the tables of a source that lies beside recall.
+-- name: has_source_changed
+select to_regprocedure('recall.source_changed()') is not null;
+
+-- name: patience
+set local lock_timeout = '5s';

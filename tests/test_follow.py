@@ -6,19 +6,20 @@ import asyncio
 import json
 import logging
 import sqlite3
+import threading
 import time
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from recall import follow as module
-from recall import keys, memories
+from recall import memories
 from recall.backfill import backfill
-from recall.errors import Invalid, SourceUnreadable
-from recall.follow import Follower, Lately, News, following
+from recall.errors import SourceUnreadable
+from recall.follow import Follower, Lately, News
 from recall.models import Message, Question
-from recall.register import Followed, register, registered, unregister
+from recall.register import Followed
 from recall.service import running_worker
 from recall.sources import Found
 
@@ -433,60 +434,73 @@ async def test_a_user_is_given_to_memories_that_name_none(
     assert owner.execute("select user_id from memory").fetchall() == [("ann",)]
 
 
-async def test_registered_sources_are_followed_beside_a_worker(
+class Slow(Late):
+    """A source whose whole reading takes until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading, self.go = threading.Event(), threading.Event()
+
+    def read(self, after: Any = None) -> Iterator[Found]:
+        if after is None and self.reads:
+            self.reading.set()
+            self.go.wait(30)
+        yield from super().read(after)
+
+
+async def test_new_rows_do_not_wait_for_a_pass_that_takes_long(
+    database: Database, tenant: int, texts: Callable[[], list[str]]
+) -> None:
+    late = Slow()
+    late.rows = {1: "a", 2: "b"}
+    async with followed_source(database, tenant, late):
+        await soon(late.reading.is_set)
+        late.rows |= {3: "c"}
+        await soon(lambda: texts() == ["a", "b", "c"])
+        assert not late.go.is_set()
+        late.go.set()
+        del late.rows[1]
+        await soon(lambda: texts() == ["b", "c"], "what is gone is erased all the same")
+
+
+async def test_following_ends_in_the_middle_of_a_pass(database: Database, tenant: int) -> None:
+    late = Slow()
+    late.rows = {1: "a"}
+    try:
+        async with followed_source(database, tenant, late):
+            await soon(late.reading.is_set)
+    finally:
+        late.go.set()
+
+
+async def test_a_source_that_was_erased_meanwhile_is_entered_again(
     database: Database,
     tenant: int,
     openzess: Path,
-    worker: Worker,
     texts: Callable[[], list[str]],
     owner: psycopg.Connection[Any],
 ) -> None:
-    other = await keys.tenant_id(database, "other")
-    followed = Followed(str(openzess), options={"assume_tz": "UTC"}, longest_wait=5.0)
-    await register(database, other, followed)
-    (entry,) = await registered(database)
-    assert entry[:2] == (other, "other") and entry[2].kind == "openzess"
     say(openzess, "a")
-    async with running_worker(worker), following(database, worker):
+    async with followed(database, tenant, openzess):
         await soon(lambda: texts() == ["a"])
-        waiting = "select count(*) from job"
-        await soon(lambda: owner.execute(waiting).fetchall() == [(0,)])
-    assert not await unregister(database, tenant, str(openzess)), "another tenant's"
-    assert await unregister(database, other, str(openzess))
-    assert await registered(database) == []
-    assert texts() == ["a"]
+        owner.execute("delete from memory")
+        owner.execute("delete from source")
+        say(openzess, "b")
+        await soon(lambda: texts() == ["a", "b"])
 
 
-async def test_a_password_is_registered_by_the_name_of_its_variable(
-    database: Database, tenant: int, openzess: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_copy_that_is_shorter_forgets_nothing(
+    database: Database, tenant: int, tmp_path: Path, texts: Callable[[], list[str]]
 ) -> None:
-    with pytest.raises(Invalid, match="variable"):
-        await register(database, tenant, Followed("postgresql://ann:hush@here/chat", "openzess"))
-    with pytest.raises(SourceUnreadable, match="CHAT_URL is not set"):
-        await register(database, tenant, Followed("$CHAT_URL", "openzess"))
-    monkeypatch.setenv("CHAT_URL", str(openzess))
-    await register(database, tenant, Followed("$CHAT_URL", "openzess"))
-    assert [entry[2].target for entry in await registered(database)] == ["$CHAT_URL"]
-
-
-async def test_a_worker_that_stops_does_not_wait_for_a_source_that_hangs(
-    database: Database, tenant: int, openzess: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
-    await register(database, tenant, Followed(str(openzess)))
-    hanging = asyncio.Event()
-
-    async def hang(self: Follower) -> News:
-        hanging.set()
-        await asyncio.sleep(60)
-        return News()
-
-    monkeypatch.setattr(Follower, "look", hang)
-    began = time.monotonic()
-    with suppress(TimeoutError):
-        async with following(database, worker):
-            await asyncio.wait_for(hanging.wait(), 10)
-    assert time.monotonic() - began < 20
+    lines = {n: json.dumps({"content": f"line {n}", "key": str(n)}) for n in range(3)}
+    path = tmp_path / "notes.jsonl"
+    path.write_text("\n".join(lines.values()) + "\n")
+    async with followed(database, tenant, path) as news:
+        await soon(lambda: len(texts()) == 3)
+        path.write_text(json.dumps({"content": "changed", "key": "1"}) + "\n")
+        await soon(lambda: texts() == ["changed", "line 0", "line 2"])
+        await asyncio.sleep(0.5)
+    assert sum(news, News()) == News(stored=3, changed=1)
 
 
 def test_what_was_read_lately_is_kept_within_bounds() -> None:

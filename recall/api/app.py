@@ -14,7 +14,7 @@ from recall.api.caller import Gate
 from recall.api.limits import BodyLimit
 from recall.api.metrics import Metrics, Timing
 from recall.build import repairing
-from recall.follow import following
+from recall.followers import following
 from recall.sample import load_sample
 from recall.service import DEFAULT_TENANT, open_service, running_worker
 
@@ -47,7 +47,7 @@ async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
             async with (
                 running_worker(service.worker),
                 repairing(service.database, settings),
-                following(service.database, service.worker),
+                following(service.database, service.direct_url, service.worker.nudge),
             ):
                 yield
         else:

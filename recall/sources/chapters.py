@@ -17,7 +17,7 @@ from recall.sources.rows import Item, Step, keys, resumed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from recall.sources.catalog import Catalog
+    from recall.sources.catalog import Catalog, Table
     from recall.sources.tables import Database, Select
 
 
@@ -73,6 +73,11 @@ class TableSource:
     def ids(self) -> Iterator[str]:
         """Yield the keys of all memories that are there now."""
         return keys(self.read())
+
+    def tables(self) -> list[Table]:
+        """Return the tables that its rows lie in."""
+        with databases.connected(self._target) as database:
+            return [chapter.select.table for chapter in self._found(database)]
 
     def _found(self, database: Database) -> list[Chapter]:
         # Without its tables a source is not empty: it is something else, or half set up.
