@@ -28,13 +28,13 @@ begin
   if p_scope ? 'session_ids' then
     select array_agg(s.id) into v_ids from session as s
     where s.tenant_id = v_tenant
-      and s.key in (select jsonb_array_elements_text(p_scope->'session_ids'));
+      and s.key = any(array(select jsonb_array_elements_text(p_scope->'session_ids')));
     v_condition := v_condition || format(' and c.thread = any(%L)', coalesce(v_ids, '{}'));
   end if;
   if p_scope ? 'exclude_session_ids' then
     select array_agg(s.id) into v_ids from session as s
     where s.tenant_id = v_tenant
-      and s.key in (select jsonb_array_elements_text(p_scope->'exclude_session_ids'));
+      and s.key = any(array(select jsonb_array_elements_text(p_scope->'exclude_session_ids')));
     v_condition := v_condition
       || format(' and c.thread <> all(%L)', coalesce(v_ids, '{}'));
   end if;
