@@ -3,108 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from histories import History, Told, Torn, lines_of, reconciles, stored
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sources_reading import database as sqlite_file
-from sources_reading import sample
-from strategies import SENTENCES, SESSIONS, START
-from typer.testing import CliRunner
+from strategies import START
 
 from recall import backfill as module
-from recall import build, keys, memories
+from recall import keys, memories
 from recall.backfill import Tally, Wanted, backfill
-from recall.cli import app
 from recall.errors import SourceUnreadable
 from recall.models import Message, Note
 from recall.sources import Found, Skipped
 from recall.sources.registry import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from recall.database import Database
-    from recall.models import Profile
-    from recall.worker import Worker
 
 pytestmark = pytest.mark.anyio
-
-
-class Torn(Exception):
-    """The source broke."""
-
-
-class History:
-    """A source made of a list; it breaks before row `breaks_at`."""
-
-    name = "made"
-
-    def __init__(self, rows: int, origin: str = "here", breaks_at: int | None = None) -> None:
-        self.origin = origin
-        self._rows = rows
-        self.breaks_at = breaks_at
-
-    def read(self, after: Any = None) -> Iterator[Found | Skipped]:
-        for n in range(after or 0, self._rows):
-            if n == self.breaks_at:
-                raise Torn(n)
-            yield self._row(n)
-
-    def _row(self, n: int) -> Found | Skipped:
-        if n % 7 == 3:
-            return Skipped("empty" if n % 2 else "not text", f"row {n}", n + 1)
-        if n % 11 == 5:
-            return Found(Note(content=f"note {n}", key=f"made:{n}"), n + 1)
-        # Every thirteenth row tells an earlier one again.
-        told = n - 2 if n % 13 == 12 else n
-        text = f"{SENTENCES[told % len(SENTENCES)]} ({told})"
-        message = Message(
-            session_id=SESSIONS[told % 3],
-            role="user",
-            content=text,
-            key=f"made:{told}",
-            created_at=START,
-        )
-        return Found(message, n + 1)
-
-    def count(self) -> int:
-        return self._rows
-
-    def rewind(self, position: Any) -> Any:
-        return position
-
-    def fingerprint(self) -> None:
-        return None
-
-    def ids(self) -> Iterator[str]:
-        return iter(())
-
-
-def stored(owner: psycopg.Connection[Any], tenant: int) -> list[Any]:
-    """Return what is remembered, without what a second run may number differently."""
-    return owner.execute(
-        "select m.key, m.kind, s.key, m.content, m.created_at from memory as m"
-        " left join session as s on s.id = m.session_id where m.tenant_id = %s"
-        " and m.kind = 'message' union all select key, kind, null, content, null from memory"
-        " where tenant_id = %s and kind = 'note' order by 1",
-        [tenant, tenant],
-    ).fetchall()
-
-
-def reconciles(tally: Tally, rows: int) -> bool:
-    return tally.read == tally.stored + tally.known + sum(tally.skipped.values()) == rows
 
 
 @pytest.fixture(autouse=True)
@@ -206,99 +130,14 @@ async def test_sources_and_tenants_keep_their_places_apart(database: Database) -
         assert reconciles(await backfill(database, tenant, History(57, origin)), 57)
 
 
-@pytest.fixture
-def lines(tmp_path: Path) -> Path:
-    """A history in recall's own form."""
-    file = tmp_path / "history.jsonl"
-    rows = [
-        {"type": "message", "session_id": f"s{n % 5}", "role": "user", "key": f"k{n}",
-         "content": f"{SENTENCES[n % len(SENTENCES)]} {n}", "created_at": START.isoformat()}
-        for n in range(300)
-    ]  # fmt: skip
-    rows.append({"type": "note", "content": "a note", "key": "note"})
-    text = "\n".join(json.dumps(row) for row in rows)
-    file.write_text(f"{text}\nnot json\n", encoding="utf-8")
-    return file
-
-
 async def test_lines_are_read_twice_and_stored_once(
-    database: Database, tenant: int, lines: Path
+    database: Database, tenant: int, tmp_path: Path
 ) -> None:
+    lines = lines_of(tmp_path / "history.jsonl")
     tally = await backfill(database, tenant, open_source(str(lines), "jsonl"))
     assert (tally.stored, tally.known, tally.skipped) == (301, 0, {"not JSON": 1})
     again = await backfill(database, tenant, open_source(str(lines), "jsonl"))
     assert (again.stored, again.known, again.read) == (0, 301, 302)
-
-
-KILLED = """
-import asyncio, os, signal, sys
-from recall import backfill as module
-from recall.backfill import backfill
-from recall.database import Database
-from recall.settings import Settings
-from recall.sources.registry import open_source
-
-module.BATCH = 10
-def report(tally):
-    if tally.read >= int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-async def main():
-    database = Database(sys.argv[1], Settings())
-    await database.open()
-    await backfill(database, 1, open_source(sys.argv[2], "jsonl"), report)
-
-asyncio.run(main())
-"""
-
-
-async def test_killed_in_the_middle_it_ends_as_if_undisturbed(
-    database: Database,
-    tenant: int,
-    database_url: str,
-    owner: psycopg.Connection[Any],
-    lines: Path,
-) -> None:
-    for place in ("90", "200"):
-        killed = subprocess.run(  # noqa: ASYNC221
-            [sys.executable, "-c", KILLED, database_url, str(lines), place],
-            cwd=lines.parent,
-            env=dict(os.environ),
-            check=False,
-        )
-        assert killed.returncode == -signal.SIGKILL
-    tally = await backfill(database, tenant, open_source(str(lines), "jsonl"))
-    assert (tally.stored, tally.known, tally.read) == (301, 0, 302)
-    undisturbed = await keys.tenant_id(database, "undisturbed")
-    await backfill(database, undisturbed, open_source(str(lines), "jsonl"))
-    assert stored(owner, tenant) == stored(owner, undisturbed)
-    assert owner.execute("select count(*) from job where tenant_id = %s", [tenant]).fetchall() == [
-        (301,)
-    ]
-
-
-class Told:
-    """A source of memories by key, told in order; a position is how many were told."""
-
-    name, origin = "told", "here"
-
-    def __init__(self, *items: Found | Skipped) -> None:
-        self.items = items
-
-    def read(self, after: Any = None) -> Iterator[Found | Skipped]:
-        return iter(self.items[after or 0 :])
-
-    def count(self) -> int:
-        return sum(isinstance(item, Skipped) or item.row for item in self.items)
-
-    def rewind(self, position: Any) -> Any:
-        return position
-
-    def fingerprint(self) -> None:
-        return None
-
-    def ids(self) -> Iterator[str]:
-        return (item.memory.key or "" for item in self.items if isinstance(item, Found))
 
 
 def message(key: str, content: str, place: int = 1, row: bool = True, **more: Any) -> Found:
@@ -444,29 +283,6 @@ async def test_an_acknowledgement_that_was_lost_counts_no_row_twice(
     assert tally.stored == (await fresh(database, 57)).stored
 
 
-@pytest.mark.parametrize(
-    ("file", "stored", "skipped"),
-    [
-        ("openzess-sqlite.db", 4, {}),
-        ("chatkit-sqlite.db", 4, {"reasoning": 1, "hidden context": 1, "no text": 1}),
-        ("openai-agents-sqlite.db", 5, {}),
-        ("moltnet-sqlite.db", 7, {"removed room": 1, "empty": 1}),
-        ("moltnet-json.json", 7, {"removed room": 1, "empty": 1}),
-        ("praisonai-sqlite.db", 5, {}),
-    ],
-)
-async def test_every_sample_reconciles_and_a_second_run_stores_nothing(
-    database: Database, tenant: int, file: str, stored: int, skipped: dict[str, int]
-) -> None:
-    path = sample(file)
-    first = await backfill(database, tenant, open_source(path))
-    assert (first.stored, first.known, first.skipped) == (stored, 0, skipped)
-    assert first.read == open_source(path).count()
-    second = await backfill(database, tenant, open_source(path))
-    assert (second.stored, second.changed, second.known) == (0, 0, stored)
-    assert second.skipped == skipped
-
-
 async def test_tables_of_several_batches_are_read_in_one_thread(
     database: Database, tenant: int, tmp_path: Path
 ) -> None:
@@ -483,146 +299,3 @@ async def test_tables_of_several_batches_are_read_in_one_thread(
         backfill(database, tenant, open_source(path)),
     )
     assert results[-1].stored == 3_000  # type: ignore[union-attr]
-
-
-SLOW = """
-import sys, time
-from recall.sources import jsonl
-steps = jsonl.JsonLines._steps
-def slowly(self, after):
-    for number, step in enumerate(steps(self, after)):
-        if number % 10 == 0:
-            time.sleep(0.05)
-        yield step
-jsonl.JsonLines._steps = slowly
-from recall import backfill
-backfill.BATCH = 10
-from recall.cli import app
-app()
-"""
-
-
-def kill_at(
-    wanted: int, command: list[str], environment: dict[str, str], owner: psycopg.Connection[Any]
-) -> None:
-    """Run a command and kill it when so many memories are stored."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    while owner.execute("select count(*) from memory").fetchall()[0][0] < wanted:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-
-
-def finish(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-def insert(file: Path, places: Sequence[int], line: str) -> None:
-    rows = file.read_text().splitlines()
-    for place in places:
-        rows.insert(place, line)
-    file.write_text("\n".join(rows) + "\n")
-
-
-async def test_the_command_killed_at_any_time_ends_as_if_undisturbed(
-    database: Database,
-    tenant: int,
-    database_url: str,
-    owner: psycopg.Connection[Any],
-    lines: Path,
-    home: Path,
-) -> None:
-    insert(lines, (250, 170, 90, 20), "not json either")
-    rejects = lines.parent / "rejects.jsonl"
-    environment = os.environ | {"DATABASE_URL": database_url, "RECALL_HOME": str(home)}
-    command = [sys.executable, "-c", SLOW, "backfill", "jsonl", str(lines), "--no-index"]
-    command += ["--skipped", str(rejects)]
-    for wanted in (60, 180):
-        kill_at(wanted, command, environment, owner)
-    said = finish(command, environment)
-    assert "Going on behind" in said
-    assert "306 rows = 301 stored + 0 already there + 5 skipped (5 not JSON)" in said
-    with rejects.open() as file:
-        assert len(list(file)) == 5, "each bad row once"
-    undisturbed = await keys.tenant_id(database, "undisturbed")
-    await backfill(database, undisturbed, open_source(str(lines), "jsonl"))
-    assert stored(owner, tenant) == stored(owner, undisturbed)
-
-
-def test_a_trial_reads_everything_and_needs_no_database(
-    lines: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
-    monkeypatch.setenv("COLUMNS", "200")
-    result = CliRunner().invoke(app, ["backfill", str(lines), "--dry-run"])
-    assert "It is read as jsonl." in result.stdout
-    assert (
-        "302 rows = 300 messages in 5 sessions + 1 notes + 1 skipped (1 not JSON); "
-        "nothing was stored" in result.stdout
-    )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("--option", "assume_tz=Nowhere/Else"), "is no time zone"),
-        (("--option", "nope=1"), "has no option nope; it takes assume_tz"),
-        (("--option", "nope"), "is not NAME=VALUE"),
-        (("--since", "soon"), "is no time"),
-        (("--strict",), "not JSON"),
-    ],
-)
-def test_what_cannot_be_done_is_said(
-    lines: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    result = CliRunner().invoke(app, ["backfill", "jsonl", str(lines), "--dry-run", *arguments])
-    assert result.exit_code and said in result.output
-    assert "Traceback" not in result.output
-
-
-async def test_a_first_large_load_builds_its_index_behind_the_rows(
-    settings: Any, database: Database, tenant: int, worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build, "LARGE", 20)
-    said: list[str] = []
-    await backfill(database, tenant, History(57))
-    async with build.deferred(settings, said.append):
-        assert await build.missing(database) == 1
-        await worker.drain()
-    assert await build.missing(database) == 0
-    assert said[0].startswith("A first large load") and "vectors" in said[1]
-    # Now something is there, and the index stays.
-    await backfill(database, tenant, History(90, "elsewhere"))
-    async with build.deferred(settings, said.append):
-        assert await build.missing(database) == 0
-    assert len(said) == 3
-
-
-async def test_a_load_that_was_interrupted_is_repaired(
-    settings: Any, database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build, "LARGE", 20)
-    await backfill(database, tenant, History(57))
-    with pytest.raises(Torn):
-        async with build.deferred(settings, lambda said: None):
-            # While one process loads, no other builds.
-            assert await build.repair(settings, lambda said: None) == 0
-            raise Torn
-    assert (await build.examine(database, settings, fix=False)).found == 1
-    assert (await build.examine(database, settings, fix=True)).repaired
-    assert (await build.examine(database, settings, fix=False)).found == 0
-
-
-async def test_a_service_that_starts_repairs_what_a_load_left(
-    settings: Any, database: Database, owner: psycopg.Connection[Any], profile: Profile
-) -> None:
-    owner.execute(f"drop index embedding_{profile.id}_hnsw".encode())
-    async with build.repairing(database, settings):
-        for _ in range(600):
-            if not await build.missing(database):
-                break
-            await asyncio.sleep(0.05)
-    assert await build.missing(database) == 0

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from psycopg import sql
+from samples import load
 from sources_reading import read, sample
 
-from recall import embedded
 from recall.errors import SourceUnreadable
 from recall.sources import tables
 from recall.sources.databases import origin_of
@@ -22,74 +16,18 @@ from recall.sources.recognition import recognise
 from recall.sources.registry import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-
-@pytest.fixture(scope="session")
-def source_server() -> Iterator[embedded.Server]:
-    # Not pytest's folder, which only root may enter: the server runs as another account.
-    folder = Path(tempfile.mkdtemp(prefix="recall-sources-", dir="/tmp"))
-    folder.chmod(0o755)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # the keeper outlives its Popen, by design
-        use = embedded.start(folder, "sources")
-    yield use.server
-    use.release()
-    shutil.rmtree(folder, ignore_errors=True)
+    from recall import embedded
 
 
 @pytest.fixture
-def source_database(source_server: embedded.Server, request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database of the test's own."""
-    name = "t_" + "".join(c if c.isalnum() else "_" for c in request.node.name)[:50]
-    with psycopg.connect(source_server.url("postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    return source_server.url(name)
+def dump(postgres: embedded.Server, empty_url: str) -> Callable[[str], str]:
+    def loaded(file: str) -> str:
+        load(postgres, empty_url, sample(file))
+        return empty_url
 
-
-@pytest.fixture
-def dump(source_server: embedded.Server, source_database: str) -> Callable[[str], str]:
-    def load(file: str) -> str:
-        path, psql = sample(file), source_server.binaries / "psql"
-        done = subprocess.run(
-            [psql, "-q", "-X", "-v", "ON_ERROR_STOP=1", "-d", source_database, "-f", path],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return source_database
-
-    return load
-
-
-DUMPS = [
-    ("openzess", ["messages", "notes"], 4, {}),
-    (
-        "chatkit",
-        ["official.items", "seed.chatkit_thread_items"],
-        4,
-        {"reasoning": 1, "hidden context": 1, "no text": 1},
-    ),
-    ("openai-agents", ["agent_messages"], 5, {}),
-    ("praisonai", ["praison_messages", "direct_messages"], 8, {}),
-]
-
-
-@pytest.mark.parametrize(("name", "of", "found", "skipped"), DUMPS, ids=[d[0] for d in DUMPS])
-def test_rows_in_the_dump_are_found_or_skipped(
-    dump: Callable[[str], str], name: str, of: list[str], found: int, skipped: dict[str, int]
-) -> None:
-    url = dump(f"{name}-postgres.sql")
-    with psycopg.connect(url) as connection:
-        rows = 0
-        for table in of:
-            count = sql.SQL("select count(*) from {}").format(sql.Identifier(*table.split(".")))
-            rows += (connection.execute(count).fetchone() or (0,))[0]
-    assert recognise(url).name == name
-    reading = read(open_source(url))
-    assert reading.rows == rows
-    assert (len(reading.memories), reading.skipped) == (found, skipped)
+    return loaded
 
 
 def test_postgres_and_sqlite_of_one_history_give_the_same_keys(dump: Callable[[str], str]) -> None:
@@ -115,11 +53,11 @@ create table praison_messages (id text primary key, session_id text, role text, 
 
 
 def test_pages_leave_nothing_out_where_times_are_missing_and_equal(
-    source_database: str, monkeypatch: pytest.MonkeyPatch
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "FIRST_PAGE", 7)
     monkeypatch.setattr(tables, "LARGEST_PAGE", 11)
-    with psycopg.connect(source_database, autocommit=True) as connection:
+    with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute(PRAISON.encode())
         connection.execute(
             "insert into praison_messages select 'm' || i, 's', 'user', 'text ' || i, null, null, "
@@ -127,28 +65,26 @@ def test_pages_leave_nothing_out_where_times_are_missing_and_equal(
             "else i / 10 + 0.5::float8 end "
             "from generate_series(1, 150) i"
         )
-    reading = read(open_source(source_database), positions=150)
+    reading = read(open_source(empty_url), positions=150)
     assert sorted(reading.texts) == sorted(f"text {i}" for i in range(1, 151))
     estimated = sum(bool(m.metadata.get("time_estimated")) for m in reading.messages)
     assert estimated >= 30
 
 
-def test_a_page_of_heavy_rows_ends_early(
-    source_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_of_heavy_rows_ends_early(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "PAGE_BYTES", 1000)
-    with psycopg.connect(source_database, autocommit=True) as connection:
+    with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute(PRAISON.encode())
         connection.execute(
             "insert into praison_messages select 'm' || i, 's', 'user', repeat('x', i * 100), "
             "null, null, '{}', 1.7e9 + i from generate_series(1, 60) i"
         )
-    assert len(read(open_source(source_database)).memories) == 60
+    assert len(read(open_source(empty_url)).memories) == 60
 
 
-def test_a_follower_sees_new_rows_and_late_ones_behind_the_position(source_database: str) -> None:
+def test_a_follower_sees_new_rows_and_late_ones_behind_the_position(empty_url: str) -> None:
     insert = "insert into messages values (%s, 's', 'user', %s, now()) "
-    with psycopg.connect(source_database, autocommit=True) as connection:
+    with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute(
             "create table sessions (id text primary key, title text, created_at timestamp);"
             "create table messages (id int primary key, session_id text, role text, content text,"
@@ -156,7 +92,7 @@ def test_a_follower_sees_new_rows_and_late_ones_behind_the_position(source_datab
             " content text, category text, created_at timestamp, updated_at timestamp)"
         )
         connection.execute(insert, [10, "ten"])
-        source = open_source(source_database)
+        source = open_source(empty_url)
         (first,) = source.read()
         connection.execute(insert, [9, "nine, committed late"])
         connection.execute(insert, [11, "eleven"])
@@ -176,8 +112,8 @@ def test_a_follower_sees_new_rows_and_late_ones_behind_the_position(source_datab
         assert edited.memory.content == "edited"  # type: ignore[union-attr]
 
 
-def test_sql_reads_any_table_by_named_columns(source_database: str) -> None:
-    with psycopg.connect(source_database, autocommit=True) as connection:
+def test_sql_reads_any_table_by_named_columns(empty_url: str) -> None:
+    with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute(
             "create table chat (no bigint, room uuid, who text, line text, at timestamptz, "
             "extra jsonb, score numeric);"
@@ -190,21 +126,19 @@ def test_sql_reads_any_table_by_named_columns(source_database: str) -> None:
         "select no as key, room as session_id, who as author, line as content, at as created_at, "
         "extra as metadata, score from chat where line not like '50%% of 7' -- a comment"
     )
-    reading = read(open_source(source_database, "sql", query=query))
+    reading = read(open_source(empty_url, "sql", query=query))
     assert reading.skipped == {"no key": 2}
     first = reading.messages[0]
-    assert first.key == f"sql:{source_database.split('/')[3].split('?')[0]}.chat:1"
+    assert first.key == f"sql:{empty_url.split('/')[3].split('?')[0]}.chat:1"
     assert (first.role, first.author, first.content) == ("user", "ann", "50% of 1")
     assert first.metadata == {"source": "sql", "n": 1, "score": "1.5"}
     assert first.created_at and first.created_at.isoformat() == "2025-12-31T22:01:00+00:00"
-    plain = open_source(
-        source_database, "sql", query="select line as content from chat order by no"
-    )
+    plain = open_source(empty_url, "sql", query="select line as content from chat order by no")
     assert read(plain).rows == 32
 
 
-def test_what_cannot_be_read_is_said_without_the_password(source_server: embedded.Server) -> None:
-    url = f"postgresql://ann:secret@127.0.0.1:1/gone?host={source_server.socket}"
+def test_what_cannot_be_read_is_said_without_the_password(postgres: embedded.Server) -> None:
+    url = f"postgresql://ann:secret@127.0.0.1:1/gone?host={postgres.socket}"
     with pytest.raises(SourceUnreadable) as refused:
         list(open_source(url, "openzess").read())
     assert "secret" not in str(refused.value)
@@ -213,8 +147,8 @@ def test_what_cannot_be_read_is_said_without_the_password(source_server: embedde
     )
 
 
-def test_a_database_that_no_source_knows_names_its_tables(source_database: str) -> None:
-    with psycopg.connect(source_database, autocommit=True) as connection:
+def test_a_database_that_no_source_knows_names_its_tables(empty_url: str) -> None:
+    with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute("create table invoices (id int)")
     with pytest.raises(SourceUnreadable, match=r"has invoices, which no source knows; sql reads"):
-        recognise(source_database)
+        recognise(empty_url)

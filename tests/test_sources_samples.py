@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from samples import SAMPLES, Sample, opened
 from sources_reading import counted, read, sample
 
 from recall.models import Message, Note
+from recall.sources import Found
 from recall.sources.recognition import recognise
 from recall.sources.registry import open_source
 
-#: Sample, the source's own count of its rows, how many are found, and why others are not.
-SAMPLES = [
-    (
-        "openzess-sqlite.db",
-        "select (select count(*) from messages) + (select count(*) from notes)",
-        4,
-        {},
-    ),
-    (
-        "chatkit-sqlite.db",
-        "select count(*) from items",
-        4,
-        {"reasoning": 1, "hidden context": 1, "no text": 1},
-    ),
-    ("openai-agents-sqlite.db", "select count(*) from agent_messages", 5, {}),
-    ("moltnet-sqlite.db", "select count(*) from messages", 7, {"removed room": 1, "empty": 1}),
-    ("praisonai-sqlite.db", "select count(*) from praison_messages", 5, {}),
-]
+if TYPE_CHECKING:
+    from recall import embedded
 
 
-@pytest.mark.parametrize(("file", "sql", "found", "skipped"), SAMPLES, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize("each", SAMPLES, ids=str)
 def test_rows_in_the_sample_are_found_or_skipped(
-    file: str, sql: str, found: int, skipped: dict[str, int]
+    each: Sample, postgres: embedded.Server, empty_url: str
 ) -> None:
-    path = sample(file)
-    source = open_source(path)
-    reading = read(source)
-    assert source.name == file.rsplit("-", 1)[0]
-    assert reading.rows == source.count() == counted(path, sql)
-    assert (len(reading.memories), reading.skipped) == (found, skipped)
-    assert len({memory.key for memory in reading.memories}) == found
-    assert recognise(path).why.endswith(".")
+    with opened(each, postgres, empty_url) as (place, counted):
+        source = open_source(place)
+        reading = read(source)
+        assert source.name == each.name
+        assert recognise(place).why.endswith(".")
+    assert counted == each.rows
+    assert reading.rows == each.read
+    assert reading.skipped == each.skipped
+    assert len({memory.key for memory in reading.memories}) == len(reading.memories)
+    first = Counter(
+        type(item.memory).__name__.lower()
+        for item in reading.items
+        if isinstance(item, Found) and item.row
+    )
+    assert first == each.stored
 
 
 def test_reasons_of_the_samples_are_the_tables_own() -> None:

@@ -1,0 +1,66 @@
+"""The vector index behind a first large load, and what an interrupted one leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from histories import History, Torn
+
+from recall import build
+from recall.backfill import backfill
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from recall.database import Database
+    from recall.models import Profile
+    from recall.worker import Worker
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_first_large_load_builds_its_index_behind_the_rows(
+    settings: Any, database: Database, tenant: int, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "LARGE", 20)
+    said: list[str] = []
+    await backfill(database, tenant, History(57))
+    async with build.deferred(settings, said.append):
+        assert await build.missing(database) == 1
+        await worker.drain()
+    assert await build.missing(database) == 0
+    assert said[0].startswith("A first large load") and "vectors" in said[1]
+    # Now something is there, and the index stays.
+    await backfill(database, tenant, History(90, "elsewhere"))
+    async with build.deferred(settings, said.append):
+        assert await build.missing(database) == 0
+    assert len(said) == 3
+
+
+async def test_a_load_that_was_interrupted_is_repaired(
+    settings: Any, database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "LARGE", 20)
+    await backfill(database, tenant, History(57))
+    with pytest.raises(Torn):
+        async with build.deferred(settings, lambda said: None):
+            # While one process loads, no other builds.
+            assert await build.repair(settings, lambda said: None) == 0
+            raise Torn
+    assert (await build.examine(database, settings, fix=False)).found == 1
+    assert (await build.examine(database, settings, fix=True)).repaired
+    assert (await build.examine(database, settings, fix=False)).found == 0
+
+
+async def test_a_service_that_starts_repairs_what_a_load_left(
+    settings: Any, database: Database, owner: psycopg.Connection[Any], profile: Profile
+) -> None:
+    owner.execute(f"drop index embedding_{profile.id}_hnsw".encode())
+    async with build.repairing(database, settings):
+        for _ in range(600):
+            if not await build.missing(database):
+                break
+            await asyncio.sleep(0.05)
+    assert await build.missing(database) == 0
