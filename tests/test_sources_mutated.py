@@ -238,3 +238,49 @@ def test_lines(lines: list[Any]) -> None:
         path = Path(folder, "a.jsonl")
         path.write_text("\n".join(json.dumps(line) for line in lines))
         assert read(open_source(str(path), "jsonl")).rows == len(lines)
+
+
+QUERY = (
+    "select a as key, b as session_id, c as role, d as content, e as created_at, f as metadata, g"
+    " from t"
+)
+
+
+@pytest.mark.parametrize("query", [QUERY, QUERY.replace("a as key, ", "a, ")])
+@given(rows=st.lists(st.lists(CELL, min_size=7, max_size=7), max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_queries(query: str, rows: list[list[Any]]) -> None:
+    for number, row in enumerate(rows):
+        row[0] = f"{number}" if row[0] is not None else None  # whoever names keys, names them apart
+    with tempfile.TemporaryDirectory() as folder:
+        table = "create table t (a text, b, c, d, e, f, g)"
+        path = database(Path(folder, "a.db"), table, rows={"t": rows})
+        assert read(open_source(path, "sql", query=query)).rows == len(rows)
+
+
+MESSAGES = [
+    {"type": "human", "content": "x", "id": "1"},
+    {
+        "type": "ai",
+        "content": [{"type": "text", "text": "x"}],
+        "tool_calls": [{"name": "f", "args": {"q": "x"}, "id": "c"}],
+        "additional_kwargs": {"summary": True},
+    },
+    {"type": "tool", "content": "x", "tool_call_id": "c", "name": "f"},
+    {"kwargs": {"content": "x", "type": "system"}},
+    ["user", "x"],
+]
+
+
+@given(messages=st.lists(st.sampled_from(MESSAGES).flatmap(mutated), min_size=1, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_messages_of_langgraph(messages: list[Any]) -> None:
+    base = pytest.importorskip("langgraph.checkpoint.base", reason="is the extra recall[langgraph]")
+    sqlite = pytest.importorskip("langgraph.checkpoint.sqlite", reason="needs its SQLite saver")
+    checkpoint = {**base.empty_checkpoint(), "channel_values": {"messages": messages}}
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "checkpoints.db"))
+        with sqlite.SqliteSaver.from_conn_string(path) as saver:
+            thread = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+            saver.put(thread, checkpoint, {}, {})
+        assert read(open_source(path, "langgraph")).rows == len(messages)

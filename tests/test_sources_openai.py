@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from sources_reading import Reading, read
+from test_sources_mutated import ITEMS as MUTABLE
+from test_sources_mutated import mutated
 
 from recall.errors import SourceUnreadable
 from recall.sources.openai_conversations import conversations
@@ -190,3 +195,12 @@ def test_a_missing_package_is_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(__import__("sys").modules, "openai", None)
     with pytest.raises(SourceUnreadable, match=r"pip install 'recall\[openai\]'"):
         open_source("conv_a")
+
+
+@given(st.lists(st.sampled_from(MUTABLE).flatmap(mutated), max_size=4))
+@examples(max_examples=12, deadline=None)
+def test_items_of_anything_are_read_or_skipped(api: str, items: list[Any]) -> None:
+    told = [{**item, "id": f"i{n}"} for n, item in enumerate(items) if isinstance(item, dict)]
+    ITEMS["conv_any"] = told
+    source = open_source("conv_any", "openai", api_key="sk-test", base_url=api)
+    assert read(source, positions=2).rows == len(told)
