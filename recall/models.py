@@ -37,6 +37,8 @@ def _clean(value: object) -> object:
     """Drop what Postgres cannot store in text: NUL, and halves of surrogate pairs."""
     if isinstance(value, str):
         value = value.replace("\x00", "")
+        if value.isascii():  # costs nothing to know
+            return value
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value
 

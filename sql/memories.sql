@@ -4,13 +4,16 @@
 -- be indexed, whatever dies afterwards. A known key is the same memory: it is stored once, and
 -- answered with the id that it has. Rows go in in order of their keys, so that two batches that
 -- share keys or sessions wait for each other instead of deadlocking.
+--
+-- A known memory is looked up by its key, one by one: a join is planned by statistics that a large
+-- load has outgrown, and reads all of the tenant. Arrays travel in binary, at a fifth of the cost.
 
 -- name: save_messages
 with given as materialized (
   select nextval('memory_id_seq') as id, g.*
-  from unnest(%(sessions)s::text[], %(titles)s::text[], %(roles)s::text[], %(contents)s::text[],
-              %(keys)s::text[], %(authors)s::text[], %(users)s::text[],
-              %(times)s::timestamptz[], %(metadata)s::text[])
+  from unnest(%(sessions)b::text[], %(titles)b::text[], %(roles)b::text[], %(contents)b::text[],
+              %(keys)b::text[], %(authors)b::text[], %(users)b::text[],
+              %(times)b::timestamptz[], %(metadata)b::text[])
        with ordinality
        as g(session_key, session_title, role, content, key, author, user_id, at, metadata, place)
 ), touched as (
@@ -47,14 +50,18 @@ select g.place, coalesce(s.id, twin.id, known.id) as id, s.id is not null as acc
 from given as g
 left join stored as s on s.id = g.id
 left join stored as twin on twin.key = g.key
-left join memory as known on known.tenant_id = current_tenant() and known.key = g.key
+left join lateral (
+  select m.* from memory as m
+  where s.id is null and m.tenant_id = current_tenant() and m.key = g.key
+  offset 0
+) as known on true
 order by g.place;
 
 -- name: save_notes
 with given as materialized (
   select nextval('memory_id_seq') as id, g.*
-  from unnest(%(titles)s::text[], %(contents)s::text[], %(keys)s::text[], %(categories)s::text[],
-              %(users)s::text[], %(times)s::timestamptz[], %(metadata)s::text[])
+  from unnest(%(titles)b::text[], %(contents)b::text[], %(keys)b::text[], %(categories)b::text[],
+              %(users)b::text[], %(times)b::timestamptz[], %(metadata)b::text[])
        with ordinality as g(title, content, key, category, user_id, at, metadata, place)
 ), stored as (
   insert into memory (id, tenant_id, kind, source_id, key, title, category, user_id, content,
@@ -77,7 +84,11 @@ select g.place, coalesce(s.id, twin.id, known.id) as id, s.id is not null as acc
 from given as g
 left join stored as s on s.id = g.id
 left join stored as twin on twin.key = g.key
-left join memory as known on known.tenant_id = current_tenant() and known.key = g.key
+left join lateral (
+  select m.* from memory as m
+  where s.id is null and m.tenant_id = current_tenant() and m.key = g.key
+  offset 0
+) as known on true
 order by g.place;
 
 -- A key that another transaction stored while this one ran is invisible to its statement, and

@@ -22,8 +22,8 @@ select position from source where id = %s and tenant_id = current_tenant();
 -- name: change_memories
 with given as materialized (
   select g.*
-  from unnest(%(keys)s::text[], %(contents)s::text[], %(titles)s::text[], %(categories)s::text[],
-              %(roles)s::text[], %(authors)s::text[], %(metadata)s::text[])
+  from unnest(%(keys)b::text[], %(contents)b::text[], %(titles)b::text[], %(categories)b::text[],
+              %(roles)b::text[], %(authors)b::text[], %(metadata)b::text[])
        as g(key, content, title, category, role, author, metadata)
 ), told as materialized (
   select m.id, g.content, g.title, g.category, g.role, g.author, g.metadata::jsonb as metadata,
