@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -22,6 +23,7 @@ from recall.sources import Found, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
 
     from recall.database import Connection, Database
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     Memory = Message | Note
 
 BATCH = 2_000  # items in one transaction
+LARGEST = 4_000_000  # characters in one transaction, but for what the last item is beyond
+AHEAD = 4  # batches read while one is stored: pages come in lumps
 
 #: Why a row older than what was asked for is skipped.
 TOO_OLD = "before --since"
@@ -130,24 +134,42 @@ def owned(item: Found, user: str | None) -> Found:
 
 
 class Reader:
-    """Takes rows in a thread of its own: a connection of SQLite does not change threads."""
+    """Takes rows in a thread of its own, some batches ahead of whoever stores them.
+
+    One thread: a connection of SQLite does not change threads.
+    """
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self._rows = rows
         self._thread = ThreadPoolExecutor(1, "recall-source")
+        self._ahead: deque[Future[list[Row]]] = deque()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for taking in self._ahead:
+            taking.cancel()
         if hasattr(self._rows, "close"):
             self._thread.submit(self._rows.close)
         self._thread.shutdown(wait=False)
 
     async def take(self) -> list[Row]:
         """Return the next batch; empty at the end."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: list(islice(self._rows, BATCH)))
+        while len(self._ahead) < AHEAD:
+            self._ahead.append(self._thread.submit(self._batch))
+        return await asyncio.wrap_future(self._ahead.popleft())
+
+    def _batch(self) -> list[Row]:
+        batch: list[Row] = []
+        room = LARGEST
+        for item in islice(self._rows, BATCH):
+            batch.append(item)
+            if isinstance(item, Found):
+                room -= len(item.memory.content)
+                if room < 0:
+                    break
+        return batch
 
 
 async def backfill(
@@ -170,19 +192,13 @@ async def backfill(
     position = place.kept["after"] if tally.read else None
     rows = wanted.of(source.read(position), tally.read)
     async with Reader(rows) as reader:
-        batch = await reader.take()
-        while batch:
-            ahead = asyncio.create_task(reader.take())
+        while batch := await reader.take():
             for item in batch:
                 if isinstance(item, Skipped) and item.reason != TOO_OLD:
                     on_skip(item)
-            try:
-                tally = await _store(database, place, batch, tally, wanted)
-            finally:
-                await asyncio.wait([ahead])
+            tally = await _store(database, place, batch, tally, wanted)
             report(tally)
             position = batch[-1].position
-            batch = ahead.result()
     # A reading that was cut short has no end to go on from.
     await advance(database, place, None if wanted.limit is not None else {"end": position})
     return tally

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -51,6 +52,8 @@ class Order:
 async def run(settings: Settings, order: Order) -> None:
     """Store what the target holds, then index it here when asked to."""
     source = opened(order.target, order.kind, order.options)
+    # One thread parses all the time: the one that talks to the database must not wait its 5 ms.
+    sys.setswitchinterval(0.0005)
     async with open_database(settings) as database:
         tenant = await keys.tenant_id(database, order.tenant)
         resumed = resumed_tally(await entered(database, tenant, source), order.wanted)

@@ -97,8 +97,8 @@ async def add(settings: Settings, tenant: str, followed: Followed) -> None:
     async with open_database(settings) as database:
         await register(database, await keys.tenant_id(database, tenant), followed)
     console.print(
-        f"{followed.target} is followed by a `recall serve` or `recall worker`: at once by one that "
-        "starts, within a quarter of an hour by one that runs",
+        f"{followed.target} is followed by a `recall serve` or `recall worker`: at once by one "
+        "that starts, within a quarter of an hour by one that runs",
         soft_wrap=True,
     )
 

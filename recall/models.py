@@ -29,6 +29,8 @@ LARGEST_BATCH = 1_000
 LARGEST_LIMIT = 100
 LONGEST_QUERY = 20_000
 
+_PLAIN = json.JSONEncoder(ensure_ascii=False)
+
 Kind = Literal["message", "note"]
 Mode = Literal["hybrid", "semantic", "keyword"]
 
@@ -44,6 +46,8 @@ def _clean(value: object) -> object:
 
 
 def _clean_json(value: Any) -> Any:
+    if isinstance(value, str):
+        return _clean(value)
     if isinstance(value, Mapping):
         return {_clean(str(key)): _clean_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -54,7 +58,7 @@ def _clean_json(value: Any) -> Any:
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
-    size = len(json.dumps(value, ensure_ascii=False).encode())
+    size = len(_PLAIN.encode(value).encode())
     if size > LARGEST_METADATA:
         raise ValueError(f"must take at most {LARGEST_METADATA} bytes as JSON, not {size}")
     return value

@@ -216,6 +216,16 @@ async def test_the_pieces_of_a_long_row_are_one_row(database: Database, tenant: 
     assert (await backfill(database, tenant, Told(*pieces))).known == 2
 
 
+async def test_long_rows_make_small_batches(
+    database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGEST", 100)
+    long = [message(f"k{n}", "x" * 60, n + 1) for n in range(5)]
+    reports: list[int] = []
+    await backfill(database, tenant, Told(*long), lambda tally: reports.append(tally.read))
+    assert reports == [2, 4, 5]
+
+
 async def test_older_rows_are_skipped_and_counted(database: Database, tenant: int) -> None:
     since = START + timedelta(days=1)
     new = message("b", "b", 2, created_at=since)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 from recall.errors import SourceUnreadable
@@ -48,15 +48,21 @@ def _instant(value: object, naive: tzinfo) -> datetime | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            value = datetime.fromisoformat(str(value).strip())
+        value = _written(value)
     if isinstance(value, int | float):
         return _since_1970(float(value))
     if isinstance(value, datetime):
         return value.replace(tzinfo=naive) if value.tzinfo is None else value
     return _instant(str(value), naive)
+
+
+@lru_cache(512)
+def _written(text: str) -> float | datetime:
+    """Return what a text says; a row's time is asked for twice, a session's with every message."""
+    try:
+        return float(text)
+    except ValueError:
+        return datetime.fromisoformat(text.strip())
 
 
 def _since_1970(number: float) -> datetime | None:
@@ -77,7 +83,8 @@ def stamp(value: object) -> str:
     found = instant(value)
     if found is None:
         return "-"
-    return found.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    written = found.astimezone(UTC).isoformat(timespec="microseconds")
+    return written[:26].replace("-", "").replace(":", "")
 
 
 def earlier(value: object, seconds: float) -> object:

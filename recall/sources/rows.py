@@ -108,7 +108,9 @@ def digest(*parts: object) -> str:
 
 def tell(kind: type[Message | Note], key: str, content: str, **fields: Any) -> list[Item]:
     """Return `content` as one memory, as several when it is too long, or as a skip when blank."""
-    text = _INLINED.sub(r"[\1]", content.replace("\x00", ""))
+    text = content.replace("\x00", "")
+    if ";base64," in text:
+        text = _INLINED.sub(r"[\1]", text)
     if not text.strip():
         return [Skip("empty", key)]
     pieces = [text[i : i + LONGEST_CONTENT] for i in range(0, len(text), LONGEST_CONTENT)]
