@@ -154,16 +154,9 @@ async def _build_missing(
 async def _build(connection: psycopg.AsyncConnection[Any], profile: int, dimension: int) -> None:
     """Build one index; what an interrupted build left under its name goes first."""
     await connection.execute(sql.SQL("drop index concurrently if exists {}").format(_name(profile)))
-    await connection.execute(
-        sql.SQL(
-            "create index concurrently {} on {}"
-            " using hnsw ((meaning::halfvec({})) halfvec_cosine_ops)"
-        ).format(
-            sql.Identifier(f"embedding_{profile}_hnsw"),
-            sql.Identifier("recall", f"embedding_{profile}"),
-            sql.Literal(dimension),
-        )
-    )
+    row = await (await connection.execute(query("hnsw_index"), [profile, dimension])).fetchone()
+    assert row is not None
+    await connection.execute(sql.SQL("create index concurrently ") + sql.SQL(row[0]))
 
 
 def _name(profile: int) -> sql.Identifier:

@@ -21,7 +21,7 @@ occurrences). Constants were chosen on three development sets together; `recall 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -69,11 +69,11 @@ class Evidence:
     pending: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """A memory with its score and the parts that add up to it; `row` is its best chunk's.
 
-    `count` memories, itself included, have its very text.
+    `count` memories, itself included, have its very text. A tuple, because a question makes
+    hundreds.
     """
 
     memory_id: int
@@ -81,7 +81,7 @@ class Ranked:
     score: float
     words: float
     meaning: float
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody asks for
 
 
 @dataclass(frozen=True)
@@ -175,17 +175,9 @@ def fuse(
     order = order[np.sort(best)]
     _, same, counts = np.unique(evidence.digests[order], return_index=True, return_counts=True)
     by_place = np.argsort(same)
-    return [
-        Ranked(
-            int(evidence.memory_ids[row]),
-            int(row),
-            float(total[row]),
-            float(words[row]),
-            float(meaning[row]),
-            int(count),
-        )
-        for row, count in zip(order[same[by_place]], counts[by_place], strict=True)
-    ]
+    best = order[same[by_place]]
+    columns = (evidence.memory_ids[best], best, total[best], words[best], meaning[best])
+    return list(map(Ranked, *(column.tolist() for column in (*columns, counts[by_place]))))
 
 
 def by_session(ranked: list[Ranked], evidence: Evidence) -> list[Ranked]:

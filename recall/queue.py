@@ -45,6 +45,7 @@ async def finish(
     claims = [[job.memory_id for job in jobs], [job.token for job in jobs]]
 
     async def work(connection: Connection) -> int:
+        await connection.execute(query("without_waiting"))
         cursor = await connection.execute(query("finish"), claims)
         held = sorted(row[0] for row in await cursor.fetchall())
         if held:

@@ -13,7 +13,7 @@ from pgvector import HalfVector
 from recall.errors import Invalid
 from recall.expand import around, expand
 from recall.fuse import Evidence, by_session, explain, fuse
-from recall.models import Answer, Scope
+from recall.models import LARGEST_LIMIT, Answer, Scope
 from recall.pack import pack
 from recall.queries import query
 from recall.vectors import load_arrays
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from recall.models import Hit, Profile, Question
     from recall.rerank import Reranker
 
-#: Candidates of each leg, and turns on each side of one that count as its context.
+#: Candidates of two legs each, or of one alone: enough for the largest limit, copies aside.
 POOL = 100
+POOL_ALONE = 150
+#: Turns on each side of a candidate that count as its context.
 AROUND = 4
 #: Postgres counts time from here.
 POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -101,7 +103,8 @@ class Searcher:
                 "strict": question.mode == "keyword",
                 "excluded": [" ".join(phrase) for phrase in words.excluded],
                 "scope": _scope(question),
-                "pool": POOL,
+                "pool": POOL if question.mode == "hybrid" else POOL_ALONE,
+                "texts": LARGEST_LIMIT,
                 "around": self._around,
             },
         )

@@ -43,6 +43,9 @@ select set_config('maintenance_work_mem', greatest(
                (select setting::bigint * 2 from pg_settings where name = 'effective_cache_size')
        ))::text || 'kB', false);
 
+-- name: hnsw_index
+select hnsw_index(%s::smallint, %s);
+
 -- name: embedded_vectors
 select count(*) from embedding where profile_id = %s;
 

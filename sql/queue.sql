@@ -45,6 +45,11 @@ using unnest(%s::bigint[], %s::bigint[]) as held(memory_id, token)
 where j.memory_id = held.memory_id and j.token = held.token and j.tenant_id = current_tenant()
 returning j.memory_id;
 
+-- Chunks and the end of their jobs are one transaction: a crash that takes the last moments of it
+-- takes both, and the jobs are done again. So nobody waits for the disk.
+-- name: without_waiting
+set local synchronous_commit = off;
+
 -- name: drop_chunks
 delete from chunk
 where profile_id = %s and memory_id = any(%s) and tenant_id = current_tenant();
@@ -65,7 +70,7 @@ with given as materialized (
          m.author, m.user_id, m.created_at, g.starts, g.ends, w.length,
          hashtextextended(concat(m.kind, E'\x1f', m.role, E'\x1f', m.author, E'\x1f', m.title,
                                  E'\x1f', m.content), 0),
-         labelled(w.words, h.words)
+         labelled(w.words, h.words, w.length)
   from given as g
   join memory as m on m.id = g.memory_id
   cross join lateral index_words(current_tenant(), %(language)s, string_to_array(g.tokens, ' '),

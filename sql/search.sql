@@ -6,7 +6,8 @@
 -- name: evidence
 select * from evidence(
   %(profile)s::smallint, %(meaning)s::halfvec, %(tokens)s::text[], %(phrases)s::text[],
-  %(strict)s, %(excluded)s::text[], %(scope)s::jsonb, %(pool)s::integer, %(around)s::integer);
+  %(strict)s, %(excluded)s::text[], %(scope)s::jsonb, %(pool)s::integer, %(texts)s::integer,
+  %(around)s::integer);
 
 -- name: expand
 select m.id, m.key, m.kind, s.key as session_id, coalesce(m.title, s.title) as title, m.role,

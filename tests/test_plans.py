@@ -112,6 +112,7 @@ def evidence(tokens: list[str], *, meaning: bool = True, **scope: Any) -> dict[s
         "excluded": [],
         "scope": json.dumps(scope),
         "pool": 100,
+        "texts": 100,
         "around": 4,
     }
 

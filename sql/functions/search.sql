@@ -93,36 +93,6 @@ as $$
   ) as kept
 $$;
 
--- Which rows can matter to the keyword leg, as the text of a tsquery: those with one of the
--- question's rare words (rarest first, up to p_budget expected rows), or with two of the others.
--- p_words and p_chunks are ordered from rare to common.
-create or replace function candidate_query(p_words text[], p_chunks bigint[], p_budget float8)
-returns text
-language plpgsql immutable
-as $$
-declare
-  v_rare integer := 0;
-  v_total bigint := 0;
-  v_parts text[] := '{}';
-  v_last integer;
-begin
-  for i in 1 .. cardinality(p_words) loop
-    v_total := v_total + p_chunks[i];
-    exit when v_total > p_budget and not (i = 1 and cardinality(p_words) = 1);
-    v_rare := i;
-    v_parts := v_parts || quoted(p_words[i]);
-  end loop;
-  v_last := least(cardinality(p_words), v_rare + 5);
-  for i in v_rare + 1 .. v_last - 1 loop
-    v_parts := v_parts || format('(%s & (%s))', quoted(p_words[i]),
-      (select string_agg(quoted(w), '|') from unnest(p_words[i + 1 : v_last]) as w));
-  end loop;
-  if v_parts = '{}' then
-    v_parts := array[quoted(p_words[1])];
-  end if;
-  return array_to_string(v_parts, ' | ');
-end $$;
-
 -- Of a function whose parameters changed, the older form goes.
 do $$
 declare
@@ -130,16 +100,18 @@ declare
 begin
   for v_old in select p.oid::regprocedure from pg_proc as p
                where p.pronamespace = 'recall'::regnamespace
-                 and p.proname in ('evidence', 'terms', 'first_score', 'chosen_by_words', 'chosen_by_meaning') loop
+                 and p.proname in ('evidence', 'terms', 'candidate_query', 'first_score',
+                                   'chosen_by_words', 'chosen_by_meaning') loop
     execute 'drop function ' || v_old;
   end loop;
 end $$;
 
--- A question's lexemes that the tenant has, rarest first, with the number of chunks of each; how
--- many it lacks; and the size of its corpus. Of a long question the 32 rarest are kept.
+-- A question's lexemes that the tenant has, rarest first, with the number of chunks of each, and of
+-- those where it stands alone; how many it lacks; and the size of its corpus. Of a long question
+-- the 32 rarest are kept.
 create function terms(
   p_profile smallint, p_language text, p_tokens text[],
-  out words text[], out word_chunks bigint[], out absent integer,
+  out words text[], out word_chunks bigint[], out alone_chunks bigint[], out absent integer,
   out corpus_chunks bigint, out corpus_length bigint
 )
 language plpgsql stable
@@ -151,19 +123,56 @@ begin
   into corpus_chunks, corpus_length
   from corpus_count as s
   where s.tenant_id = current_tenant() and s.profile_id = p_profile;
-  select coalesce(array_agg(k.word order by k.chunks, k.word), '{}'),
-         coalesce(array_agg(k.chunks order by k.chunks, k.word), '{}')
-  into words, word_chunks
-  from (
+  with counted as (
     select w.word, sum(w.chunks)::bigint as chunks
     from word_count as w
-    where w.profile_id = p_profile and w.word = any(v_lexemes)
+    where w.profile_id = p_profile
+      and w.word = any(v_lexemes || array(select alone(l) from unnest(v_lexemes) as l))
     group by w.word
     having sum(w.chunks) > 0
-    order by 2, 1
-    limit 32
-  ) as k;
+  )
+  select coalesce(array_agg(k.word order by k.chunks, k.word), '{}'),
+         coalesce(array_agg(k.chunks order by k.chunks, k.word), '{}'),
+         coalesce(array_agg(coalesce(a.chunks, 0) order by k.chunks, k.word), '{}')
+  into words, word_chunks, alone_chunks
+  from (select * from counted where word = any(v_lexemes) order by chunks, word limit 32) as k
+  left join counted as a on a.word = alone(k.word);
   absent := greatest(least(cardinality(v_lexemes), 32) - cardinality(words), 0);
+end $$;
+
+-- Which rows can matter to the keyword leg, as the text of a tsquery: those with one of the
+-- question's rare words (rarest first, up to p_budget expected rows), with two of the others, or
+-- with one of the others standing alone, whose weight no length dilutes (the high tier of Manning,
+-- Raghavan and Schütze's tiered indexes, §7.2.1).
+create function candidate_query(p_terms record, p_budget float8) returns text
+language plpgsql immutable
+as $$
+declare
+  v_words text[] := p_terms.words;
+  v_size integer := cardinality(v_words);
+  v_rare integer := 0;
+  v_total bigint := 0;
+  v_parts text[] := '{}';
+  v_last integer;
+begin
+  for i in 1 .. v_size loop
+    v_total := v_total + p_terms.word_chunks[i];
+    exit when v_total > p_budget and not (v_size = 1 and p_terms.alone_chunks[1] < p_budget);
+    v_rare := i;
+    v_parts := v_parts || quoted(v_words[i]);
+  end loop;
+  v_last := least(v_size, v_rare + 5);
+  for i in v_rare + 1 .. v_last - 1 loop
+    v_parts := v_parts || format('(%s & (%s))', quoted(v_words[i]),
+      (select string_agg(quoted(w), '|') from unnest(v_words[i + 1 : v_last]) as w));
+  end loop;
+  v_total := 0;
+  for i in v_rare + 1 .. v_size loop
+    v_total := v_total + p_terms.alone_chunks[i];
+    exit when v_total > p_budget and i > v_rare + 1;
+    v_parts := v_parts || quoted(alone(v_words[i]));
+  end loop;
+  return array_to_string(v_parts, ' | ');
 end $$;
 
 -- SQL of a chunk's first score by its own words, as a share of what the question could reach: BM25
@@ -185,14 +194,15 @@ begin
   where place <= 8);
 end $$;
 
--- How many copies of one text, or pieces of one memory, may take a candidate's place each.
+-- How many copies of one text, or pieces of one memory, may take a candidate's place in a crowd.
 create or replace function copies() returns integer
 language sql immutable
 as $$ select 8 $$;
 
--- The chunks of the best p_pool texts by their own words.
+-- The best p_pool chunks by their own words; of a crowd, a few copies of each of p_pool texts.
 create function chosen_by_words(
-  p_condition text, p_terms record, p_rows float8, p_exact boolean, p_pool integer
+  p_condition text, p_terms record, p_rows float8, p_exact boolean, p_pool integer,
+  p_crowd boolean
 ) returns bigint[]
 language plpgsql stable
 as $$
@@ -201,30 +211,24 @@ declare
   v_query text := case
     when p_exact then (select string_agg(quoted(w), '|') from unnest(p_terms.words) as w)
     -- In a part of the corpus fewer rows match: what is common there may be taken whole.
-    else candidate_query(p_terms.words, p_terms.word_chunks,
-                         candidate_rows() * p_terms.corpus_chunks / greatest(p_rows, 1)) end;
+    else candidate_query(p_terms, candidate_rows() * p_terms.corpus_chunks / greatest(p_rows, 1))
+    end;
   v_ids bigint[];
-  v_texts integer;
 begin
-  execute format('
-    select coalesce(array_agg(k.id), ''{}''), count(distinct k.digest) from (
-      select c.id, c.digest from chunk as c
-      where %s and c.words @@ %L order by %s desc, c.id limit %s
-    ) as k', p_condition, v_query, v_score, p_pool)
-  into v_ids, v_texts;
-  if cardinality(v_ids) = p_pool and v_texts < p_pool then
-    -- Copies of one text, or pieces of one long memory, took the place of others: a few are enough.
-    execute format('
-      select array_agg(k.id) from (
-        select r.id from (
-          select c.id, %3$s as score,
-                 row_number() over (partition by c.digest order by %3$s desc, c.id) as copy
-          from chunk as c where %1$s and c.words @@ %2$L
-        ) as r
-        where r.copy <= copies() order by r.score desc, r.id limit %4$s * copies()
-      ) as k', p_condition, v_query, v_score, p_pool)
-    into v_ids;
-  end if;
+  execute format(case when not p_crowd then '
+    select array(
+      select c.id from chunk as c where %1$s and c.words @@ %2$L
+      order by %3$s desc, c.id limit %4$s)'
+  else '
+    select array(
+      select r.id from (
+        select c.id, %3$s as score,
+               row_number() over (partition by c.digest order by %3$s desc, c.id) as copy
+        from chunk as c where %1$s and c.words @@ %2$L
+      ) as r
+      where r.copy <= copies() order by r.score desc, r.id limit %4$s * copies())' end,
+    p_condition, v_query, v_score, p_pool)
+  into v_ids;
   return v_ids;
 end $$;
 
@@ -240,49 +244,48 @@ as $$
     where r.copy <= copies())
 $$;
 
--- The chunks of the best p_pool texts by meaning; all in scope when there are fewer.
+create or replace function count_texts(p_ids bigint[]) returns integer
+language sql stable
+as $$ select count(distinct c.digest)::integer from chunk as c where c.id = any(p_ids) $$;
+
+-- The best p_pool chunks by meaning, all in scope when there are fewer; of a crowd, a few copies
+-- of each of p_pool texts.
 create function chosen_by_meaning(
-  p_condition text, p_scan text, p_meaning halfvec, p_exact boolean, p_pool integer
+  p_condition text, p_scan text, p_meaning halfvec, p_exact boolean, p_pool integer,
+  p_crowd boolean
 ) returns bigint[]
 language plpgsql stable
 as $$
 declare
-  v_limit integer := p_pool;
+  v_limit integer := p_pool * case when p_crowd then 4 else 1 end;
   v_ids bigint[];
-  v_texts integer;
 begin
   while not p_exact loop
-    execute format('
-      select coalesce(array_agg(k.id), ''{}''), (
-        select count(distinct c.digest) from chunk as c where c.id = any(array_agg(k.id)) and %s)
-      from (%s limit %s) as k', p_condition, p_scan, v_limit)
-    into v_ids, v_texts using p_meaning;
-    if v_texts >= p_pool then
-      return case when v_limit = p_pool then v_ids else few_copies(v_ids) end;
-    end if;
+    execute format('select array(%s limit %s)', p_scan, v_limit) into v_ids using p_meaning;
     -- The index scan gave up before it had met enough of the scope.
     exit when cardinality(v_ids) < v_limit;
-    v_limit := v_limit * 4;  -- many of these chunks were one text's
+    if not p_crowd then
+      return v_ids;
+    elsif count_texts(v_ids) >= p_pool then
+      return few_copies(v_ids);
+    end if;
+    v_limit := v_limit * 4;
   end loop;
   execute format('
     with scoped as materialized (
       select c.id, c.digest, e.meaning <=> $1 as distance
       from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
       where %s
-    ), best as materialized (
-      select s.id, s.digest from scoped as s order by s.distance, s.id limit $2
-    )
+    )' || case when not p_crowd then '
+    select array(select s.id from scoped as s order by s.distance, s.id limit $2)'
+    else '
     select array(
-      select b.id from best as b
-      where (select count(*) < $2 or count(distinct digest) = $2 from best)
-      union all
-      (select r.id from (
-         select s.id, s.distance,
-                row_number() over (partition by s.digest order by s.distance, s.id) as copy
-         from scoped as s
-         where (select count(*) = $2 and count(distinct digest) < $2 from best)
-       ) as r
-       where r.copy <= copies() order by r.distance, r.id limit $2 * copies()))', p_condition)
+      select r.id from (
+        select s.id, s.distance,
+               row_number() over (partition by s.digest order by s.distance, s.id) as copy
+        from scoped as s
+      ) as r
+      where r.copy <= copies() order by r.distance, r.id limit $2 * copies())' end, p_condition)
   into v_ids using p_meaning, p_pool;
   return v_ids;
 end $$;
@@ -295,7 +298,8 @@ create function evidence(
   p_strict boolean,          -- phrases must stand in a hit; otherwise each counts as a word
   p_excluded text[],         -- like p_phrases; must not stand in the memory
   p_scope jsonb,
-  p_pool integer,            -- candidate memories of each leg
+  p_pool integer,            -- candidate chunks of each leg
+  p_texts integer,           -- different texts among all candidates, when the scope has as many
   p_around integer,          -- turns before and after a candidate that count as its context
   out words text[],          -- the question's words and phrases that the tenant has
   out word_chunks bigint[],  -- in how many chunks each stands
@@ -323,7 +327,11 @@ declare
   v_narrow boolean := p_scope <> '{}';
   v_terms record;
   v_rows float8;
-  v_chosen bigint[] := '{}';
+  v_scan text;             -- SQL of the walk through HNSW
+  v_said bigint[] := '{}';
+  v_meant bigint[] := '{}';
+  v_chosen bigint[];
+  v_crowd boolean;
   v_body text[] := '{0}';  -- SQL of each word's weight in `c`
   v_head text[] := '{0}';
   v_first text := '0';
@@ -368,75 +376,88 @@ begin
     end if;
   end loop;
 
+  if p_tokens = '{}' then
+    -- Nothing else finds what the walk through the graph misses, so it looks three times as wide.
+    perform set_config('hnsw.ef_search', '300', true);
+  end if;
   v_rows := corpus_chunks;
   if v_narrow and v_rows > exact_rows() then
     v_rows := least(v_rows, estimated_rows(v_condition));
   end if;
   exact := v_rows <= exact_rows();
 
-  if cardinality(v_terms.words) > 0 then
-    v_chosen := chosen_by_words(v_condition, v_terms, v_rows, exact, p_pool);
-  end if;
-  if p_meaning is not null then
-    v_text := format('
-      select e.chunk_id as id from embedding as e %s
-      where e.profile_id = %s and e.tenant_id = %s %s
-      order by e.meaning::halfvec(%s) <=> $1',
-      case when v_narrow then 'join chunk as c on c.id = e.chunk_id' else '' end,
-      p_profile, v_tenant, case when v_narrow then 'and ' || v_condition else '' end,
-      (select p.dimension from profile as p where p.id = p_profile));
-    v_chosen := v_chosen || chosen_by_meaning(v_condition, v_text, p_meaning, exact, p_pool);
-  end if;
+  v_scan := format('
+    select e.chunk_id from embedding as e %s
+    where e.profile_id = %s and e.tenant_id = %s %s
+    order by e.meaning::halfvec(%s) <=> $1',
+    case when v_narrow then 'join chunk as c on c.id = e.chunk_id' else '' end,
+    p_profile, v_tenant, case when v_narrow then 'and ' || v_condition else '' end,
+    (select p.dimension from profile as p where p.id = p_profile));
+  foreach v_crowd in array array[false, true] loop
+    if cardinality(v_terms.words) > 0 and (not v_crowd or cardinality(v_said) = p_pool) then
+      v_said := chosen_by_words(v_condition, v_terms, v_rows, exact, p_pool, v_crowd);
+    end if;
+    if p_meaning is not null and (not v_crowd or cardinality(v_meant) = p_pool) then
+      v_meant := chosen_by_meaning(v_condition, v_scan, p_meaning, exact, p_pool, v_crowd);
+    end if;
+    v_chosen := v_said || v_meant;
 
-  -- The best candidates' neighbours are rows too: they carry context, and may be hits themselves.
-  execute format('
-    with core as materialized (
-      select c.id, c.thread, c.created_at, c.memory_id, c.piece
-      from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
-      where c.profile_id = %1$s and c.id = any($2)
-      order by %6$s + 0.7 * coalesce(1 - (e.meaning <=> $1), 0) desc, c.id
-      limit %7$s
-    ), turns as (
-      select t.id, t.joined
-      from core as o cross join lateral (
-        select b.id, row_number() over (order by b.created_at, b.memory_id, b.piece) > 1 as joined
-        from (select c.id, c.created_at, c.memory_id, c.piece from chunk as c
-              where c.profile_id = %1$s and c.thread = o.thread
-                and (c.created_at, c.memory_id, c.piece) <= (o.created_at, o.memory_id, o.piece)
-              order by c.created_at desc, c.memory_id desc, c.piece desc limit %2$s + 1) as b
+    -- The best candidates' neighbours are rows too: they carry context, and may be hits themselves.
+    execute format('
+      with core as materialized (
+        select c.id, c.thread, c.created_at, c.memory_id, c.piece
+        from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
+        where c.profile_id = %1$s and c.id = any($2)
+        order by %6$s + 0.7 * coalesce(1 - (e.meaning <=> $1), 0) desc, c.id
+        limit %7$s
+      ), turns as (
+        select t.id, t.joined
+        from core as o cross join lateral (
+          select b.id, row_number() over (order by b.created_at, b.memory_id, b.piece) > 1 as joined
+          from (select c.id, c.created_at, c.memory_id, c.piece from chunk as c
+                where c.profile_id = %1$s and c.thread = o.thread
+                  and (c.created_at, c.memory_id, c.piece) <= (o.created_at, o.memory_id, o.piece)
+                order by c.created_at desc, c.memory_id desc, c.piece desc limit %2$s + 1) as b
+          union all
+          (select c.id, true from chunk as c
+           where c.profile_id = %1$s and c.thread = o.thread
+             and (c.created_at, c.memory_id, c.piece) > (o.created_at, o.memory_id, o.piece)
+           order by c.created_at, c.memory_id, c.piece limit %2$s)
+        ) as t
         union all
-        (select c.id, true from chunk as c
-         where c.profile_id = %1$s and c.thread = o.thread
-           and (c.created_at, c.memory_id, c.piece) > (o.created_at, o.memory_id, o.piece)
-         order by c.created_at, c.memory_id, c.piece limit %2$s)
-      ) as t
-      union all
-      select u.id, false from unnest($2) as u(id)
-    ), looked_at as materialized (
-      select id, bool_or(joined) as joined from turns group by id
-    ), measured as (
-      select c.*, l.joined, (%3$s) as in_scope,
-             coalesce(1 - (e.meaning <=> $1), 0)::real as similarity,
-             case when m.matches then array[%4$s]::real[] else %9$L end as in_body,
-             case when m.matches then array[%5$s]::real[] else %9$L end as in_head
-      from looked_at as l
-      join chunk as c on c.profile_id = %1$s and c.id = l.id
-      join embedding as e on e.profile_id = %1$s and e.chunk_id = l.id
-      -- Most neighbours hold none of the words: one look at all saves two at each.
-      cross join lateral (select c.words @@ %8$L as matches offset 0) as m
-    )
-    select coalesce(array_agg(id), ''{}''), coalesce(array_agg(memory_id), ''{}''),
-           coalesce(array_agg(piece), ''{}''), coalesce(array_agg(thread), ''{}''),
-           coalesce(array_agg(created_at), ''{}''), coalesce(array_agg(length), ''{}''),
-           coalesce(array_agg(digest), ''{}''), coalesce(array_agg(joined), ''{}''),
-           coalesce(array_agg(in_scope), ''{}''), coalesce(array_agg(similarity), ''{}''),
-           coalesce(array_agg(in_body), ''{}''), coalesce(array_agg(in_head), ''{}'')
-    from measured', p_profile, p_around, v_condition,
-    array_to_string(v_body, ','), array_to_string(v_head, ','), v_first, expanded(),
-    v_any, array_fill(0::real, array[cardinality(v_body)]))
-  into chunk_ids, memory_ids, pieces, threads, times, lengths, digests, joined, in_scope,
-       similarities, body, head
-  using p_meaning, v_chosen;
+        select u.id, false from unnest($2) as u(id)
+      ), looked_at as materialized (
+        select id, bool_or(joined) as joined from turns group by id
+      ), measured as (
+        select c.*, l.joined, (%3$s) as in_scope,
+               coalesce(1 - (e.meaning <=> $1), 0)::real as similarity,
+               case when m.matches then array[%4$s]::real[] else %9$L end as in_body,
+               case when m.matches then array[%5$s]::real[] else %9$L end as in_head
+        from looked_at as l
+        join chunk as c on c.profile_id = %1$s and c.id = l.id
+        join embedding as e on e.profile_id = %1$s and e.chunk_id = l.id
+        -- Most neighbours hold none of the words: one look at all saves two at each.
+        cross join lateral (select c.words @@ %8$L as matches offset 0) as m
+      )
+      select coalesce(array_agg(id), ''{}''), coalesce(array_agg(memory_id), ''{}''),
+             coalesce(array_agg(piece), ''{}''), coalesce(array_agg(thread), ''{}''),
+             coalesce(array_agg(created_at), ''{}''), coalesce(array_agg(length), ''{}''),
+             coalesce(array_agg(digest), ''{}''), coalesce(array_agg(joined), ''{}''),
+             coalesce(array_agg(in_scope), ''{}''), coalesce(array_agg(similarity), ''{}''),
+             coalesce(array_agg(in_body), ''{}''), coalesce(array_agg(in_head), ''{}'')
+      from measured', p_profile, p_around, v_condition,
+      array_to_string(v_body, ','), array_to_string(v_head, ','), v_first, expanded(),
+      v_any, array_fill(0::real, array[cardinality(v_body)]))
+    into chunk_ids, memory_ids, pieces, threads, times, lengths, digests, joined, in_scope,
+         similarities, body, head
+    using p_meaning, v_chosen;
+
+    -- Copies of one text, or pieces of one long memory, may have taken the places of others.
+    exit when greatest(cardinality(v_said), cardinality(v_meant)) < p_pool
+           or p_texts <= (select count(distinct u.digest)
+                          from unnest(chunk_ids, digests) as u(id, digest)
+                          join unnest(v_chosen) as v(id) using (id));
+  end loop;
 
   select count(*) into pending
   from (select from job where tenant_id = v_tenant and parked_at is null limit 1000) as j;

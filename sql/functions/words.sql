@@ -46,12 +46,21 @@ as $$
   cross join lateral unnest(ts_lexize(dictionary(language), t.token)) as l(lexeme)
 $$;
 
+-- A second lexeme for a word that stands alone: "7: neon". No token holds a space.
+create or replace function alone(lexeme text) returns text
+language sql immutable parallel safe
+as $$ select overlay(lexeme placing ': ' from strpos(lexeme, ':') for 1) $$;
+
 -- A chunk's words: its text labelled D, what stands over it (speaker, date, title) labelled A, so
 -- that ts_rank can weigh either alone. The text comes first: of a lexeme's positions ts_rank
--- favours the first of the highest weight.
-create or replace function labelled(body tsvector, head tsvector) returns tsvector
+-- favours the first of the highest weight. In a text of one word its words stand alone too, and
+-- are found among a common word's many by that.
+create or replace function labelled(body tsvector, head tsvector, length integer) returns tsvector
 language sql immutable parallel safe
-as $$ select setweight(body, 'D') || setweight(head, 'A') $$;
+as $$
+  select setweight(body, 'D') || setweight(head, 'A') || case when length > 1 then '' else
+    array_to_tsvector(array(select alone(w) from unnest(tsvector_to_array(body || head)) as w)) end
+$$;
 
 -- Chunks come and go in one place: whatever statement did it, the counts (and, on deletion, the
 -- vectors) follow in the same transaction, and no writer can forget them.

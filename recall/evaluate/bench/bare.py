@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-#: The least that lets HNSW return NEAREST rows: the cheapest search that does what is asked.
-EF_SEARCH = NEAREST = 50
+#: As wide as a hybrid question's own walk: a floor that finds less would be no floor.
+EF_SEARCH = 100
+NEAREST = 50
 
 
 @dataclass(frozen=True, slots=True)
