@@ -100,7 +100,7 @@ def matches(memory: Message | Note, scope: dict[str, Any]) -> bool:
 def twin(memory: Message | Note) -> tuple[Any, ...]:
     """Return what two memories share that fold into one hit."""
     if isinstance(memory, Message):
-        return "message", memory.author, memory.content
+        return "message", memory.role, memory.author, memory.content
     return "note", memory.title, memory.content
 
 
@@ -269,6 +269,39 @@ async def test_a_crowd_of_twins_leaves_room_for_the_others(
     for mode in ("semantic", "hybrid"):
         answer = await searcher.recall(tenant, Question(query=crowd[0].content, mode=mode))
         assert len(answer.results) == 6, mode
+
+
+async def test_one_text_of_two_roles_is_two_hits(
+    database: Database, worker: Worker, tenant: int, searcher: Searcher
+) -> None:
+    twins = [said("The pooler drops idle connections.", role=role) for role in ("user", "agent")]
+    await remember(database, worker, tenant, *twins, *twins)
+    answer = await searcher.recall(tenant, Question(query="idle pooler"))
+    assert sorted((hit.role, hit.count) for hit in answer.results) == [("agent", 2), ("user", 2)]
+
+
+async def test_a_common_word_alone_is_found_among_many_of_it(
+    database: Database,
+    worker: Worker,
+    tenant: int,
+    searcher: Searcher,
+    owner: psycopg.Connection[Any],
+) -> None:
+    """Where neither word is rare, one-word texts are candidates beside those with both words."""
+    for name, value in {"exact_rows": 0, "candidate_rows": 5}.items():
+        owner.execute(
+            f"create or replace function {name}() returns integer language sql immutable"
+            f" as $$ select {value} $$".encode()
+        )
+    long = "The {} of the house by the river was painted again in the second week of {} month"
+    crowd = [
+        said(long.format(word, n), session_id=f"s{n}")
+        for n in range(40)
+        for word in ("red", "door")
+    ]
+    await remember(database, worker, tenant, *crowd, said("door", session_id="short"))
+    answer = await searcher.recall(tenant, Question(query="red door", mode="keyword"))
+    assert contents(answer)[0] == "door"
 
 
 async def test_a_long_memory_does_not_crowd_out_others(
