@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 run: $(VENV)/.installed
 	$(BIN)/recall serve
 
-# Run every test.
+# Run every test, two files at a time.
 .PHONY: test
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Lint, formatting and types.
 .PHONY: check

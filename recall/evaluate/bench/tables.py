@@ -43,7 +43,7 @@ def print_results(results: Results) -> None:
         title = f"one tenant of {each:,} memories beside {others:,} others"
         console.print(_figures(title, _tenants(results.tenants)))
     for note in results.notes:
-        console.print(note)
+        console.print(note, markup=False)
 
 
 def _figures(title: str, rows: Iterable[tuple[str, Figure]]) -> Table:
