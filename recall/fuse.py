@@ -98,47 +98,39 @@ def idf(chunks: np.ndarray | int, corpus: int) -> Floats:
     return np.log1p(np.maximum(corpus - np.asarray(chunks) + 0.5, 0.0) / (np.asarray(chunks) + 0.5))
 
 
-def context(evidence: Evidence, around: int) -> list[tuple[np.ndarray, np.ndarray, Floats]]:
-    """Return, per step to either side, (rows, their neighbours, the neighbours' weights w)."""
-    order = np.lexsort((evidence.pieces, evidence.memory_ids, evidence.times, evidence.threads))
-    lengths = evidence.lengths[order].astype(float)
-    # Rows of one unbroken run of turns share a number; places count words along all runs.
-    runs = np.cumsum(~evidence.joined[order])
-    middles = np.cumsum(lengths) - lengths / 2
-    found = []
-    for step in range(1, around + 1):
-        first = np.flatnonzero(runs[step:] == runs[:-step])
-        earlier, later = order[first], order[first + step]
-        weight = np.exp((middles[first] - middles[first + step]) / TAU)
-        found.append((later, earlier, weight))
-        found.append((earlier, later, AFTER * weight))
-    return found
-
-
 def score_rows(evidence: Evidence, around: int) -> Scores:
     """Return every row's words and meaning scores."""
     if not len(evidence.chunk_ids):
         return Scores(np.zeros(0), np.zeros(0), np.zeros((0, len(evidence.words))))
-    neighbours = context(evidence, around)
-    lengths = evidence.lengths.astype(float)
-    mass = np.minimum(lengths, MASS_CAP) + MASS_FLOOR
+    # In the order of their turns, a row's neighbour at some distance is a shift away.
+    order = np.lexsort((evidence.pieces, evidence.memory_ids, evidence.times, evidence.threads))
     words = len(evidence.words)  # without any, SQL still gives each row a zero
-    tf = (evidence.body + evidence.head).astype(float).reshape(len(lengths), -1)[:, :words]
-    body = evidence.body.astype(float).reshape(len(lengths), -1)[:, :words]
-    window, top, bottom = lengths.copy(), mass * evidence.similarities, mass.copy()
-    for rows, others, weight in neighbours:  # each row at most once in each `rows`
-        tf[rows] += weight[:, None] * body[others]
-        window[rows] += weight * lengths[others]
-        share = SMOOTHING * weight * mass[others]
-        top[rows] += share * evidence.similarities[others]
-        bottom[rows] += share
-    saturation = K1 * (1 - B + B * window / max(float(window.mean()), 1e-9))
+    body = evidence.body.reshape(len(order), -1)[order, :words].astype(float)
+    tf = body + evidence.head.reshape(len(order), -1)[order, :words]
+    similarities = evidence.similarities[order].astype(float)
+    lengths = evidence.lengths[order].astype(float)
+    mass = np.minimum(lengths, MASS_CAP) + MASS_FLOOR
+    window, top, bottom = lengths.copy(), mass * similarities, mass.copy()
+    # Rows of one unbroken run of turns share a number; places count words along all runs.
+    runs = np.cumsum(~evidence.joined[order])
+    middles = np.cumsum(lengths) - lengths / 2
+    for step in range(1, around + 1):
+        early, late = slice(None, -step), slice(step, None)
+        near = np.exp((middles[early] - middles[late]) / TAU) * (runs[early] == runs[late])
+        for rows, others, weight in ((late, early, near), (early, late, AFTER * near)):
+            tf[rows] += weight[:, None] * body[others]
+            window[rows] += weight * lengths[others]
+            share = SMOOTHING * weight * mass[others]
+            top[rows] += share * similarities[others]
+            bottom[rows] += share
     by_word = np.zeros_like(tf)
-    if evidence.words:
+    if words:
+        saturation = K1 * (1 - B + B * window / max(float(window.mean()), 1e-9))
         worth = idf(evidence.word_chunks, evidence.corpus_chunks)
         whole = worth.sum() + evidence.absent * idf(0, evidence.corpus_chunks)
         by_word = worth / whole * tf / (tf + saturation[:, None])
-    return Scores(by_word.sum(axis=1), top / bottom, by_word)
+    back = np.argsort(order)
+    return Scores(by_word.sum(axis=1)[back], (top / bottom)[back], by_word[back])
 
 
 def faded(scores: Floats, times: np.ndarray, half_life: float, now: float) -> Floats:

@@ -16,7 +16,7 @@ from recall.fuse import Evidence, by_session, explain, fuse
 from recall.models import LARGEST_LIMIT, Answer, Scope
 from recall.pack import pack
 from recall.queries import query
-from recall.vectors import load_arrays
+from recall.vectors import speak_binary
 from recall.words import question_words
 
 if TYPE_CHECKING:
@@ -91,12 +91,12 @@ class Searcher:
     ) -> Evidence:
         words = question_words(question.query)
         cursor = connection.cursor(binary=True)
-        load_arrays(cursor)
+        speak_binary(cursor)
         await cursor.execute(
             query("evidence"),
             {
                 "profile": self._profile.id,
-                "meaning": None if meaning is None else HalfVector(meaning).to_text(),
+                "meaning": None if meaning is None else HalfVector(meaning),
                 "tokens": [] if question.mode == "semantic" else list(words.tokens),
                 "phrases": [" ".join(phrase) for phrase in words.phrases],
                 # Asked for words alone, a phrase is a demand; in a question it is a hint.

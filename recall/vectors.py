@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pgvector import HalfVector
+from pgvector.psycopg.halfvec import HalfVectorBinaryDumper
 from psycopg import pq
 from psycopg.adapt import Dumper, Loader
 
@@ -81,7 +83,11 @@ class ArrayLoader(Loader):
         return rows["value"].astype(rows["value"].dtype.newbyteorder("=")).reshape(shape)
 
 
-def load_arrays(cursor: AsyncCursor[Any]) -> None:
-    """Make `cursor` (binary) return arrays of numbers, booleans and times as numpy arrays."""
+def speak_binary(cursor: AsyncCursor[Any]) -> None:
+    """Make `cursor` (binary) take a HalfVector as its bytes, and return arrays as numpy's.
+
+    Arrays of numbers, booleans and times, that is. Its type is left to the cast in the statement.
+    """
+    cursor.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
     for oid in _ELEMENTS:
         cursor.adapters.register_loader(oid, ArrayLoader)

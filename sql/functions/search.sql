@@ -403,12 +403,16 @@ begin
     v_chosen := v_said || v_meant;
 
     -- The best candidates' neighbours are rows too: they carry context, and may be hits themselves.
+    -- Rows are fetched by arrays of ids, each table in its own order: many of them lie side by side.
     execute format('
       with core as materialized (
         select c.id, c.thread, c.created_at, c.memory_id, c.piece
-        from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
-        where c.profile_id = %1$s and c.id = any($2)
-        order by %6$s + 0.7 * coalesce(1 - (e.meaning <=> $1), 0) desc, c.id
+        from (select * from chunk where profile_id = %1$s and id = any($2) offset 0) as c
+        left join (
+          select chunk_id, 1 - (meaning <=> $1) as similarity from embedding
+          where $1 is not null and profile_id = %1$s and chunk_id = any($2) offset 0
+        ) as e on e.chunk_id = c.id
+        order by %6$s + 0.7 * coalesce(e.similarity, 0) desc, c.id
         limit %7$s
       ), turns as (
         select t.id, t.joined
@@ -429,13 +433,17 @@ begin
       ), looked_at as materialized (
         select id, bool_or(joined) as joined from turns group by id
       ), measured as (
-        select c.*, l.joined, (%3$s) as in_scope,
-               coalesce(1 - (e.meaning <=> $1), 0)::real as similarity,
+        select c.*, l.joined, (%3$s) as in_scope, coalesce(e.similarity, 0)::real as similarity,
                case when m.matches then array[%4$s]::real[] else %9$L end as in_body,
                case when m.matches then array[%5$s]::real[] else %9$L end as in_head
         from looked_at as l
-        join chunk as c on c.profile_id = %1$s and c.id = l.id
-        join embedding as e on e.profile_id = %1$s and e.chunk_id = l.id
+        join (select * from chunk where profile_id = %1$s
+              and id = any(array(select id from looked_at)) offset 0) as c on c.id = l.id
+        left join (
+          select chunk_id, 1 - (meaning <=> $1) as similarity from embedding
+          where $1 is not null and profile_id = %1$s
+            and chunk_id = any(array(select id from looked_at)) offset 0
+        ) as e on e.chunk_id = l.id
         -- Most neighbours hold none of the words: one look at all saves two at each.
         cross join lateral (select c.words @@ %8$L as matches offset 0) as m
       )

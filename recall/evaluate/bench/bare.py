@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from pgvector import HalfVector
+from pgvector.psycopg.halfvec import HalfVectorBinaryDumper
 from psycopg import AsyncCursor, sql
 from psycopg.rows import dict_row
 
@@ -68,10 +69,10 @@ class Tape(Database):
         return await super().run(recorded, tenant)
 
 
-async def evidence_of(
+async def statements_of(
     service: Service, tenant: int, texts: Sequence[str], mode: Mode, **scope: Any
-) -> list[Statement]:
-    """Return the statement by which the searcher asks for each question's evidence.
+) -> list[tuple[Statement, ...]]:
+    """Return what the searcher sends for each question: first for its evidence, then for its hits.
 
     Asking warms the database for all sides alike; the service's own cache of questions, a batcher
     of its own keeps cold.
@@ -80,16 +81,15 @@ async def evidence_of(
     await tape.open()
     try:
         searcher = Searcher(tape, service.profile, batcher)
+        sent = []
         for text in texts:
+            tape.sent.clear()
             await searcher.recall(tenant, Question(query=text, mode=mode, **scope))
+            sent.append(tuple(tape.sent))
     finally:
         await batcher.aclose()
         await tape.close()
-    found = [statement for statement in tape.sent if statement.text == query("evidence")]
-    assert len(found) == len(texts), (
-        "the searcher asks for evidence otherwise than by one statement"
-    )
-    return found
+    return sent
 
 
 def nearest(service: Service, texts: Sequence[str]) -> list[Statement]:
@@ -106,6 +106,7 @@ def nearest(service: Service, texts: Sequence[str]) -> list[Statement]:
 def connect(service: Service, tenant: int | None = None) -> psycopg.Connection[Any]:
     """Return a plain connection: of the owner, or as a question of `tenant` runs."""
     connection = psycopg.connect(service.settings.direct_url, autocommit=True)
+    connection.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
     row = connection.execute(query("vector_schema")).fetchone()
     path = f"recall, {row[0] if row else 'public'}"
     connection.execute("select set_config('search_path', %s, false)", [path])
@@ -128,17 +129,18 @@ def connect_for_hnsw(service: Service) -> psycopg.Connection[Any]:
 
 
 def time_statements(
-    connections: Sequence[psycopg.Connection[Any]], statements: Sequence[Statement]
+    connections: Sequence[psycopg.Connection[Any]], questions: Sequence[Sequence[Statement]]
 ) -> Timings:
-    """Send the statements, each connection its next when it has an answer."""
-    left = iter(statements)
+    """Send each question's statements, each connection its next when it has an answer."""
+    left = iter(questions)
 
     def client(connection: psycopg.Connection[Any]) -> list[float]:
         waits = []
         cursor = connection.cursor(binary=True)
-        for statement in left:
+        for statements in left:
             begun = time.perf_counter()
-            cursor.execute(statement.text, statement.values)
+            for statement in statements:
+                cursor.execute(statement.text, statement.values)
             waits.append(time.perf_counter() - begun)
         return waits
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recall.evaluate.bench.bare import (
+    Statement,
     connect,
     connect_for_hnsw,
-    evidence_of,
     nearest,
     rows,
+    statements_of,
 )
 from recall.evaluate.bench.figures import Quality, figure
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from recall.evaluate.bench.bare import Statement
     from recall.service import Service
 
 DEPTH = 10
@@ -89,13 +89,13 @@ async def measure_quality(
             "tenant": tenant,
         }
         meant = []
-        semantic = await evidence_of(service, tenant, texts, "semantic", **scope)
-        for ours, bare in zip(semantic, nearest(service, texts), strict=True):
+        semantic = await statements_of(service, tenant, texts, "semantic", **scope)
+        for (ours, *_), bare in zip(semantic, nearest(service, texts), strict=True):
             best = _nearest(owner, values, bare)
             found = _similarities_in_scope(rows(plain, ours)[0])
             meant.append(_share(best, 1 - found))
-        keyword = await evidence_of(service, tenant, texts, "keyword", **scope)
-        said = [_by_words(owner, plain, ours, values) for ours in keyword]
+        keyword = await statements_of(service, tenant, texts, "keyword", **scope)
+        said = [_by_words(owner, plain, ours, values) for ours, *_ in keyword]
     return Quality(part, len(texts), _mean(meant), _mean(said))
 
 
@@ -152,8 +152,6 @@ def _by_words(
 def _column(
     connection: psycopg.Connection[Any], statement: str, values: dict[str, Any], name: str
 ) -> list[float]:
-    from recall.evaluate.bench.bare import Statement
-
     return [float(row[name]) for row in rows(connection, Statement(statement, values))]
 
 

@@ -1,8 +1,8 @@
 """What a question costs: the whole way, over HTTP, and its floors, in turns on the same questions.
 
 At one client the sides change every ten questions, with more clients three times. The floor of a
-question is its own evidence SQL plus its own embedding, by as many clients, nothing in between;
-the floor of the SQL is a bare HNSW search.
+question is its own SQL (for the evidence, for the hits) plus its own embedding, by as many clients,
+nothing in between; the floor of the SQL is a bare HNSW search.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from recall.errors import RecallError
 from recall.evaluate.bench.bare import (
     connect,
     connect_for_hnsw,
-    evidence_of,
     nearest,
+    statements_of,
     time_statements,
 )
 from recall.evaluate.bench.figures import Asked, Timings, figure
@@ -40,7 +40,7 @@ TURN = 10  # questions of one client in a row
 TURNS = 3  # of many clients
 WARMING = 3  # questions a client, before its time is taken
 LONGEST_TURN = 60.0  # seconds; what was not asked by then is not asked
-FLOOR = "its evidence SQL alone + its embedding alone"
+FLOOR = "its SQL alone + its embedding alone"
 HNSW = "bare HNSW, nearest 50"
 
 
@@ -58,8 +58,8 @@ class Asking:
     async def measure(self, mode: Mode, clients: int, questions: int) -> list[Asked]:
         """Return a row for each path that questions in `mode` can take."""
         texts = list(islice(self.fresh, max(questions, clients)))
-        statements = await evidence_of(self.service, self.tenant, texts, mode)
-        bare = nearest(self.service, texts)
+        statements = await statements_of(self.service, self.tenant, texts, mode)
+        bare = [(walk,) for walk in nearest(self.service, texts)]
         paths: dict[str, Ask] = {"in process": self._in_process(mode)}
         if self._http and mode == "hybrid":
             paths["HTTP"] = self._http
@@ -123,9 +123,9 @@ def _turns(questions: int, clients: int) -> Iterator[tuple[int, int]]:
 
 def _warm(
     plain: Sequence[psycopg.Connection[object]],
-    statements: Sequence[Statement],
+    statements: Sequence[Sequence[Statement]],
     walks: Sequence[psycopg.Connection[object]],
-    bare: Sequence[Statement],
+    bare: Sequence[Sequence[Statement]],
 ) -> None:
     """Let every connection plan what it will be asked, as a pool's have long done."""
     for connection, walk in zip(plain, walks, strict=True):
