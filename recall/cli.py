@@ -14,7 +14,7 @@ import typer
 from recall.errors import RecallError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from datetime import datetime
 
     from recall.settings import Settings
@@ -47,9 +47,18 @@ def _log(level: int = logging.INFO) -> None:
 def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run `work`; what recall can explain ends with its sentence and status 1."""
     try:
-        asyncio.run(work)
+        with asyncio.Runner(loop_factory=_new_loop()) as runner:
+            runner.run(work)
     except RecallError as error:
         _fail(error)
+
+
+def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        from uvloop import new_event_loop
+    except ImportError:  # Windows has none
+        return asyncio.new_event_loop
+    return new_event_loop
 
 
 def _fail(error: RecallError) -> NoReturn:

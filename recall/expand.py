@@ -13,20 +13,21 @@ from recall.queries import query
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from psycopg import AsyncCursor
+
     from recall.database import Connection
     from recall.fuse import Ranked
     from recall.models import Question
 
+    Rows = AsyncCursor[dict[str, Any]]
 
-async def expand(
-    connection: Connection,
-    question: Question,
-    ranked: Sequence[Ranked],
-    explained: Sequence[dict[str, Any]] | None,
-) -> list[Hit]:
-    """Return the hits of `ranked` in its order; `explained` goes with them place by place."""
+
+async def ask_for_rows(
+    connection: Connection, question: Question, ranked: Sequence[Ranked]
+) -> Rows:
+    """Send for the rows of `ranked`: they come with the end of the unit, in the same flight."""
     wanted = question.neighbors
-    cursor = await connection.cursor(row_factory=dict_row).execute(
+    return await connection.cursor(row_factory=dict_row).execute(
         query("expand"),
         {
             "ids": [found.memory_id for found in ranked],
@@ -34,7 +35,17 @@ async def expand(
             "after": wanted.after if wanted else 0,
         },
     )
-    rows = {row["id"]: row for row in await cursor.fetchall()}
+
+
+async def expand(
+    rows_asked_for: Rows,
+    question: Question,
+    ranked: Sequence[Ranked],
+    explained: Sequence[dict[str, Any]] | None,
+) -> list[Hit]:
+    """Return the hits of `ranked` in its order; `explained` goes with them place by place."""
+    wanted = question.neighbors
+    rows = {row["id"]: row for row in await rows_asked_for.fetchall()}
     hits = []
     for place, found in enumerate(ranked):
         row = rows.get(found.memory_id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pgvector import HalfVector
 
 from recall.errors import Invalid
-from recall.expand import around, expand
+from recall.expand import around, ask_for_rows, expand
 from recall.fuse import Evidence, by_session, explain, fuse
 from recall.models import LARGEST_LIMIT, Answer, Scope
 from recall.pack import pack
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from recall.database import Connection, Database
     from recall.embedding import QueryBatcher
+    from recall.expand import Rows
+    from recall.fuse import Ranked
     from recall.models import Hit, Profile, Question
     from recall.rerank import Reranker
 
@@ -61,16 +63,17 @@ class Searcher:
         meaning = None if question.mode == "keyword" else await self._batcher.embed(question.query)
         embedded = time.perf_counter()
 
-        async def work(connection: Connection) -> tuple[int, list[Hit]]:
+        async def work(connection: Connection) -> tuple[Evidence, list[Ranked], Rows]:
             evidence = await self._evidence(connection, question, meaning)
             ranked = fuse(evidence, question.mode, self._around, _fade(question))
             if question.group_by == "session":
                 ranked = by_session(ranked, evidence)
             ranked = ranked[: max(question.limit, question.rerank or 0)]
-            explained = explain(evidence, ranked, self._around) if question.explain else None
-            return evidence.pending, await expand(connection, question, ranked, explained)
+            return evidence, ranked, await ask_for_rows(connection, question, ranked)
 
-        pending, hits = await self._database.run(work, tenant)
+        evidence, ranked, rows = await self._database.run(work, tenant)
+        explained = explain(evidence, ranked, self._around) if question.explain else None
+        hits = await expand(rows, question, ranked, explained)
         if question.rerank is not None:
             hits = await self._rerank(question, hits)
         hits, left_out = hits[: question.limit], None
@@ -82,7 +85,7 @@ class Searcher:
             tuple(hits),
             {leg: round(seconds * 1000, 3) for leg, seconds in took.items()},
             self._profile.model,
-            pending,
+            evidence.pending,
             left_out,
         )
 
