@@ -377,8 +377,8 @@ begin
   end loop;
 
   if p_tokens = '{}' then
-    -- Nothing else finds what the walk through the graph misses, so it looks three times as wide.
-    perform set_config('hnsw.ef_search', '300', true);
+    -- Nothing else finds what the walk through the graph misses, so it looks four times as wide.
+    perform set_config('hnsw.ef_search', '400', true);
   end if;
   v_rows := corpus_chunks;
   if v_narrow and v_rows > exact_rows() then
