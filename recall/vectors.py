@@ -13,8 +13,7 @@ from psycopg import pq
 from psycopg.adapt import Dumper, Loader
 
 if TYPE_CHECKING:
-    from psycopg import AsyncCursor
-    from psycopg.abc import Buffer
+    from psycopg.abc import AdaptContext, Buffer
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,12 @@ class ArrayLoader(Loader):
         return rows["value"].astype(rows["value"].dtype.newbyteorder("=")).reshape(shape)
 
 
-def speak_binary(cursor: AsyncCursor[Any]) -> None:
-    """Make `cursor` (binary) take a HalfVector as its bytes, and return arrays as numpy's.
+def speak_binary(context: AdaptContext) -> None:
+    """Make a connection or cursor send a HalfVector as bytes and load binary arrays as numpy's.
 
-    Arrays of numbers, booleans and times, that is. Its type is left to the cast in the statement.
+    The vector's type is left to the cast in the statement; the arrays are those of numbers,
+    booleans and times.
     """
-    cursor.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
+    context.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
     for oid in _ELEMENTS:
-        cursor.adapters.register_loader(oid, ArrayLoader)
+        context.adapters.register_loader(oid, ArrayLoader)

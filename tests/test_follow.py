@@ -117,10 +117,16 @@ async def followed(
 ) -> AsyncIterator[list[News]]:
     """Follow `path` beside the block; yields the news as they come."""
     news: list[News] = []
-    follower = Follower(database, tenant, Followed(str(path), **more), news.append)
+    async with running(Follower(database, tenant, Followed(str(path), **more), news.append)):
+        yield news
+
+
+@asynccontextmanager
+async def running(follower: Follower) -> AsyncIterator[None]:
+    """Run `follower` beside the block."""
     task = asyncio.create_task(follower.run())
     try:
-        yield news
+        yield
     finally:
         follower.stop()
         await asyncio.wait_for(task, 20)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_follow import fast, soon, texts
+from test_follow import fast, running, soon, texts
 
 from recall import follow as module
 from recall.errors import SourceUnreadable
@@ -106,12 +106,8 @@ async def followed_source(database: Database, tenant: int, late: Late) -> AsyncI
     follower = follower_of(database, tenant, late)
     news: list[News] = []
     follower._on_news = news.append
-    task = asyncio.create_task(follower.run())
-    try:
+    async with running(follower):
         yield news
-    finally:
-        follower.stop()
-        await asyncio.wait_for(task, 20)
 
 
 async def test_a_quiet_server_is_asked_less_and_less(

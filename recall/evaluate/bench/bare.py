@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from pgvector import HalfVector
-from pgvector.psycopg.halfvec import HalfVectorBinaryDumper
 from psycopg import AsyncCursor, sql
 from psycopg.rows import dict_row
 
@@ -19,6 +18,7 @@ from recall.evaluate.bench.figures import Timings
 from recall.models import Question
 from recall.queries import query
 from recall.search import Searcher
+from recall.vectors import speak_binary
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -106,7 +106,7 @@ def nearest(service: Service, texts: Sequence[str]) -> list[Statement]:
 def connect(service: Service, tenant: int | None = None) -> psycopg.Connection[Any]:
     """Return a plain connection: of the owner, or as a question of `tenant` runs."""
     connection = psycopg.connect(service.settings.direct_url, autocommit=True)
-    connection.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
+    speak_binary(connection)
     row = connection.execute(query("vector_schema")).fetchone()
     path = f"recall, {row[0] if row else 'public'}"
     connection.execute("select set_config('search_path', %s, false)", [path])
