@@ -26,6 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from recall.evidence import Evidence
     from recall.models import Mode
 
     Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -40,40 +43,10 @@ TAU, AFTER = 30.0, 0.7
 SMOOTHING, MASS_CAP, MASS_FLOOR = 0.6, 30.0, 5.0
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a question found: one row a chunk, candidates and their neighbours.
-
-    Arrays are [rows], `body` and `head` [rows, words]. A `joined` row's predecessor in its thread
-    is a row too. A row out of scope is context only. `times` are microseconds.
-    """
-
-    words: list[str]
-    word_chunks: np.ndarray
-    absent: int
-    corpus_chunks: int
-    corpus_length: int
-    exact: bool
-    chunk_ids: np.ndarray
-    memory_ids: np.ndarray
-    pieces: np.ndarray
-    threads: np.ndarray
-    times: np.ndarray
-    lengths: np.ndarray
-    digests: np.ndarray
-    joined: np.ndarray
-    in_scope: np.ndarray
-    similarities: np.ndarray
-    body: np.ndarray
-    head: np.ndarray
-    pending: int
-
-
 class Ranked(NamedTuple):
     """A memory with its score and the parts that add up to it; `row` is its best chunk's.
 
-    `count` memories, itself included, have its very text. A tuple, because a question makes
-    hundreds.
+    `count` memories, itself included, have its very text.
     """
 
     memory_id: int
@@ -104,9 +77,8 @@ def score_rows(evidence: Evidence, around: int) -> Scores:
         return Scores(np.zeros(0), np.zeros(0), np.zeros((0, len(evidence.words))))
     # In the order of their turns, a row's neighbour at some distance is a shift away.
     order = np.lexsort((evidence.pieces, evidence.memory_ids, evidence.times, evidence.threads))
-    words = len(evidence.words)  # without any, SQL still gives each row a zero
-    body = evidence.body.reshape(len(order), -1)[order, :words].astype(float)
-    tf = body + evidence.head.reshape(len(order), -1)[order, :words]
+    body = evidence.body[order].astype(float)
+    tf = body + evidence.head[order]
     similarities = evidence.similarities[order].astype(float)
     lengths = evidence.lengths[order].astype(float)
     mass = np.minimum(lengths, MASS_CAP) + MASS_FLOOR
@@ -123,8 +95,8 @@ def score_rows(evidence: Evidence, around: int) -> Scores:
             share = SMOOTHING * weight * mass[others]
             top[rows] += share * similarities[others]
             bottom[rows] += share
-    by_word = np.zeros_like(tf)
-    if words:
+    by_word = tf
+    if evidence.words:
         saturation = K1 * (1 - B + B * window / max(float(window.mean()), 1e-9))
         worth = idf(evidence.word_chunks, evidence.corpus_chunks)
         whole = worth.sum() + evidence.absent * idf(0, evidence.corpus_chunks)
@@ -141,11 +113,11 @@ def faded(scores: Floats, times: np.ndarray, half_life: float, now: float) -> Fl
 
 def fuse(
     evidence: Evidence, mode: Mode, around: int, fade: tuple[float, float] | None = None
-) -> list[Ranked]:
-    """Return the memories in scope, best first; ties go to the newer, then to the higher id.
+) -> Iterator[Ranked]:
+    """Yield the memories in scope, best first; ties go to the newer, then to the higher id.
 
     A memory scores by its best chunk, and identical texts of one author fold into their best. In
-    keyword mode a memory must hold a word of the question itself.
+    keyword mode a memory must hold a word of the question itself. `fade` is what `faded` takes.
     """
     scores = score_rows(evidence, around)
     words, meaning = {
@@ -155,36 +127,33 @@ def fuse(
     }[mode]
     if fade is not None:
         words, meaning = (faded(part, evidence.times, *fade) for part in (words, meaning))
-    total = words + meaning
-    if not len(total):
-        return []
     keep = evidence.in_scope
     if mode == "keyword":
         keep = keep & (evidence.body + evidence.head > 0).any(axis=-1)
     rows = np.flatnonzero(keep)
-    order = rows[np.lexsort((-evidence.memory_ids[rows], -evidence.times[rows], -total[rows]))]
-    _, best = np.unique(evidence.memory_ids[order], return_index=True)
-    order = order[np.sort(best)]
-    _, same, counts = np.unique(evidence.digests[order], return_index=True, return_counts=True)
-    by_place = np.argsort(same)
-    best = order[same[by_place]]
-    columns = (evidence.memory_ids[best], best, total[best], words[best], meaning[best])
-    return list(map(Ranked, *(column.tolist() for column in (*columns, counts[by_place]))))
+    total, ids, digests = (words + meaning)[rows], evidence.memory_ids[rows], evidence.digests[rows]
+    told, texts = set(), set()
+    for place in np.lexsort((-ids, -evidence.times[rows], -total)).tolist():
+        memory, digest, row = int(ids[place]), int(digests[place]), int(rows[place])
+        if memory not in told and digest not in texts:
+            told.add(memory)
+            texts.add(digest)
+            twins = set(ids[digests == digest].tolist())
+            parts = (float(total[place]), float(words[row]), float(meaning[row]))
+            yield Ranked(memory, row, *parts, len(twins))
 
 
-def by_session(ranked: list[Ranked], evidence: Evidence) -> list[Ranked]:
-    """Return each session's best turn: a session is worth what its best turn is, never a mean."""
-    seen: set[int] = set()
-    best = []
+def by_session(ranked: Iterable[Ranked], evidence: Evidence) -> Iterator[Ranked]:
+    """Yield each session's best turn: a session is worth what its best turn is, never a mean."""
+    told: set[int] = set()
     for found in ranked:
         thread = int(evidence.threads[found.row])
-        if thread not in seen:
-            seen.add(thread)
-            best.append(found)
-    return best
+        if thread not in told:
+            told.add(thread)
+            yield found
 
 
-def explain(evidence: Evidence, ranked: list[Ranked], around: int) -> list[dict[str, Any]]:
+def explain(evidence: Evidence, ranked: Sequence[Ranked], around: int) -> list[dict[str, Any]]:
     """Return for each hit the parts of its score: `words` + `meaning` = score.
 
     `by_word` adds up to `words`. `similarity` is the chunk's own cosine, before its neighbours'.

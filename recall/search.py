@@ -6,13 +6,16 @@ import asyncio
 import json
 import time
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pgvector import HalfVector
+from psycopg.rows import dict_row
 
 from recall.errors import Invalid
+from recall.evidence import read_evidence
 from recall.expand import around, ask_for_rows, expand
-from recall.fuse import Evidence, by_session, explain, fuse
+from recall.fuse import by_session, explain, fuse
 from recall.models import LARGEST_LIMIT, Answer, Scope
 from recall.pack import pack
 from recall.queries import query
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from recall.database import Connection, Database
     from recall.embedding import QueryBatcher
+    from recall.evidence import Evidence
     from recall.expand import Rows
     from recall.fuse import Ranked
     from recall.models import Hit, Profile, Question
@@ -68,8 +72,8 @@ class Searcher:
             ranked = fuse(evidence, question.mode, self._around, _fade(question))
             if question.group_by == "session":
                 ranked = by_session(ranked, evidence)
-            ranked = ranked[: max(question.limit, question.rerank or 0)]
-            return evidence, ranked, await ask_for_rows(connection, question, ranked)
+            best = list(islice(ranked, max(question.limit, question.rerank or 0)))
+            return evidence, best, await ask_for_rows(connection, question, best)
 
         evidence, ranked, rows = await self._database.run(work, tenant)
         explained = explain(evidence, ranked, self._around) if question.explain else None
@@ -93,7 +97,7 @@ class Searcher:
         self, connection: Connection, question: Question, meaning: np.ndarray | None
     ) -> Evidence:
         words = question_words(question.query)
-        cursor = connection.cursor(binary=True)
+        cursor = connection.cursor(binary=True, row_factory=dict_row)
         speak_binary(cursor)
         await cursor.execute(
             query("evidence"),
@@ -113,7 +117,7 @@ class Searcher:
         )
         row = await cursor.fetchone()
         assert row is not None
-        return Evidence(*row)
+        return read_evidence(row)
 
     async def _rerank(self, question: Question, hits: list[Hit]) -> list[Hit]:
         """Put the first `rerank` hits into the cross-encoder's order; the others stay behind."""

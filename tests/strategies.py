@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from recall.fuse import Evidence
+from recall.evidence import Evidence
 from recall.models import Message, Note
 
 START = datetime(2025, 3, 1, 9, tzinfo=UTC)

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from strategies import evidence
 
 from recall import fuse
-from recall.fuse import Evidence, Ranked
+from recall.evidence import Evidence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from recall.fuse import Ranked
     from recall.models import Mode
 
 MODES: tuple[Mode, ...] = ("hybrid", "semantic", "keyword")
@@ -99,14 +102,14 @@ def reference(found: Evidence, mode: Mode, around: int) -> list[tuple[int, float
     return [(memory, best[memory][0]) for memory in order]
 
 
-def ranking(ranked: list[Ranked]) -> list[tuple[int, float]]:
+def ranking(ranked: Iterable[Ranked]) -> list[tuple[int, float]]:
     return [(r.memory_id, round(r.score, 9)) for r in ranked]
 
 
 @given(evidence(), modes)
 def test_scores_are_those_of_the_formulas(found: Evidence, mode: Mode) -> None:
     expected = dict(reference(found, mode, AROUND))
-    ranked = fuse.fuse(found, mode, AROUND)
+    ranked = list(fuse.fuse(found, mode, AROUND))
     assert {r.memory_id: r.score for r in ranked} == pytest.approx(expected, abs=1e-6)
 
 
@@ -114,7 +117,7 @@ def test_scores_are_those_of_the_formulas(found: Evidence, mode: Mode) -> None:
 def test_the_best_come_first_and_ties_go_to_the_newer_then_the_higher_id(
     found: Evidence, mode: Mode
 ) -> None:
-    ranked = fuse.fuse(found, mode, AROUND)
+    ranked = list(fuse.fuse(found, mode, AROUND))
     keys = [(-r.score, -int(found.times[r.row]), -r.memory_id) for r in ranked]
     assert keys == sorted(keys)
 
@@ -123,8 +126,8 @@ def test_the_best_come_first_and_ties_go_to_the_newer_then_the_higher_id(
 def test_the_order_of_rows_changes_nothing(found: Evidence, mode: Mode, random: object) -> None:
     rows = list(range(len(found.chunk_ids)))
     random.shuffle(rows)  # type: ignore[attr-defined]
-    again = fuse.fuse(chosen(found, rows), mode, AROUND)
-    once = fuse.fuse(found, mode, AROUND)
+    again = list(fuse.fuse(chosen(found, rows), mode, AROUND))
+    once = list(fuse.fuse(found, mode, AROUND))
     assert {r.memory_id: r.score for r in again} == pytest.approx(
         {r.memory_id: r.score for r in once}
     )
@@ -151,7 +154,7 @@ def test_every_memory_in_scope_is_ranked_once_and_no_other(found: Evidence, mode
 
 @given(evidence(), modes)
 def test_an_explanation_adds_up_to_the_score(found: Evidence, mode: Mode) -> None:
-    ranked = fuse.fuse(found, mode, AROUND)
+    ranked = list(fuse.fuse(found, mode, AROUND))
     for hit, parts in zip(ranked, fuse.explain(found, ranked, AROUND), strict=True):
         assert parts["words"] + parts["meaning"] == pytest.approx(hit.score)
         assert sum(parts["by_word"].values()) == pytest.approx(parts["words"])
@@ -170,8 +173,8 @@ def test_age_halves_a_score(found: Evidence, mode: Mode, half_life: float) -> No
 
 @given(evidence(), modes)
 def test_a_session_stands_for_its_best_turn(found: Evidence, mode: Mode) -> None:
-    ranked = fuse.fuse(found, mode, AROUND)
-    sessions = fuse.by_session(ranked, found)
+    ranked = list(fuse.fuse(found, mode, AROUND))
+    sessions = list(fuse.by_session(ranked, found))
     threads = [int(found.threads[hit.row]) for hit in sessions]
     assert threads == list(dict.fromkeys(int(found.threads[hit.row]) for hit in ranked))
     assert [hit for hit in ranked if hit in sessions] == sessions
@@ -180,7 +183,7 @@ def test_a_session_stands_for_its_best_turn(found: Evidence, mode: Mode) -> None
 def test_twins_fold_into_the_best_of_them() -> None:
     apart = np.zeros(4, np.bool_)
     found = turns(0.2, 0.8, 0.5, 0.1, digests=np.array([1, 2, 1, 1]), joined=apart)
-    ranked = fuse.fuse(found, "semantic", AROUND)
+    ranked = list(fuse.fuse(found, "semantic", AROUND))
     assert [(hit.memory_id, hit.count) for hit in ranked] == [(2, 1), (3, 3)]
 
 
@@ -231,7 +234,7 @@ def turns(*similarities: float, **more: object) -> Evidence:
 
 def test_no_evidence_is_no_hit() -> None:
     for mode in MODES:
-        assert fuse.fuse(turns(), mode, AROUND) == []
+        assert list(fuse.fuse(turns(), mode, AROUND)) == []
 
 
 def test_a_neighbour_lends_its_meaning() -> None:

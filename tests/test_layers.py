@@ -15,7 +15,8 @@ PACKAGE = Path(recall.__file__).parent
 ROWS = (
     {"errors"},
     {"settings", "models", "queries"},
-    {"vectors", "words", "text", "fuse", "database"},
+    {"evidence", "vectors", "words", "text", "database"},
+    {"fuse"},
     {"embedding"},
     {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
     | {"doctor", "languages", "expand", "pack", "rerank", "bell"},

@@ -101,7 +101,8 @@ begin
   for v_old in select p.oid::regprocedure from pg_proc as p
                where p.pronamespace = 'recall'::regnamespace
                  and p.proname in ('evidence', 'terms', 'candidate_query', 'first_score',
-                                   'chosen_by_words', 'chosen_by_meaning') loop
+                                   'chosen_by_words', 'chosen_by_meaning', 'few_copies',
+                                   'looked_around', 'turns_around') loop
     execute 'drop function ' || v_old;
   end loop;
 end $$;
@@ -199,11 +200,12 @@ create or replace function copies() returns integer
 language sql immutable
 as $$ select 8 $$;
 
--- The best p_pool chunks by their own words; of a crowd, a few copies of each of p_pool texts.
+-- The best p_pool chunks by their own words, with their scores, best first; of a crowd, a few copies
+-- of each of p_pool texts.
 create function chosen_by_words(
   p_condition text, p_terms record, p_rows float8, p_exact boolean, p_pool integer,
-  p_crowd boolean
-) returns bigint[]
+  p_crowd boolean, out ids bigint[], out scores float8[]
+)
 language plpgsql stable
 as $$
 declare
@@ -213,81 +215,129 @@ declare
     -- In a part of the corpus fewer rows match: what is common there may be taken whole.
     else candidate_query(p_terms, candidate_rows() * p_terms.corpus_chunks / greatest(p_rows, 1))
     end;
-  v_ids bigint[];
 begin
-  execute format(case when not p_crowd then '
-    select array(
-      select c.id from chunk as c where %1$s and c.words @@ %2$L
-      order by %3$s desc, c.id limit %4$s)'
-  else '
-    select array(
-      select r.id from (
+  execute format('
+    select coalesce(array_agg(b.id), ''{}''), coalesce(array_agg(b.score), ''{}'') from ('
+    || case when not p_crowd then '
+      select c.id, %3$s as score from chunk as c where %1$s and c.words @@ %2$L
+      order by score desc, c.id limit %4$s'
+    else '
+      select r.id, r.score from (
         select c.id, %3$s as score,
                row_number() over (partition by c.digest order by %3$s desc, c.id) as copy
         from chunk as c where %1$s and c.words @@ %2$L
       ) as r
-      where r.copy <= copies() order by r.score desc, r.id limit %4$s * copies())' end,
-    p_condition, v_query, v_score, p_pool)
-  into v_ids;
-  return v_ids;
+      where r.copy <= copies() order by r.score desc, r.id limit %4$s * copies()'
+    end || ') as b', p_condition, v_query, v_score, p_pool)
+  into ids, scores;
 end $$;
 
--- Of chunks in an order of worth, the first few of each text.
-create or replace function few_copies(p_ids bigint[]) returns bigint[]
+-- Of chunks with their distances, the first few of each text.
+create function few_copies(inout ids bigint[], inout distances float8[])
 language sql stable
 as $$
-  select array(
-    select r.id from (
-      select c.id, row_number() over (partition by c.digest order by u.place) as copy
-      from unnest(p_ids) with ordinality as u(id, place) join chunk as c on c.id = u.id
-    ) as r
-    where r.copy <= copies())
+  select array_agg(r.id order by r.place), array_agg(r.distance order by r.place) from (
+    select u.id, u.distance, u.place,
+           row_number() over (partition by c.digest order by u.place) as copy
+    from unnest(ids, distances) with ordinality as u(id, distance, place)
+    join chunk as c on c.id = u.id
+  ) as r
+  where r.copy <= copies()
 $$;
 
 create or replace function count_texts(p_ids bigint[]) returns integer
 language sql stable
 as $$ select count(distinct c.digest)::integer from chunk as c where c.id = any(p_ids) $$;
 
--- The best p_pool chunks by meaning, all in scope when there are fewer; of a crowd, a few copies
--- of each of p_pool texts.
+-- The best p_pool chunks by meaning, with their distances, all in scope when there are fewer; of a
+-- crowd, a few copies of each of p_pool texts.
 create function chosen_by_meaning(
   p_condition text, p_scan text, p_meaning halfvec, p_exact boolean, p_pool integer,
-  p_crowd boolean
-) returns bigint[]
+  p_crowd boolean, out ids bigint[], out distances float8[]
+)
 language plpgsql stable
 as $$
 declare
   v_limit integer := p_pool * case when p_crowd then 4 else 1 end;
-  v_ids bigint[];
 begin
   while not p_exact loop
-    execute format('select array(%s limit %s)', p_scan, v_limit) into v_ids using p_meaning;
+    execute format('select array_agg(b.id), array_agg(b.distance) from (%s limit %s) as b',
+                   p_scan, v_limit)
+    into ids, distances using p_meaning;
     -- The index scan gave up before it had met enough of the scope.
-    exit when cardinality(v_ids) < v_limit;
+    exit when coalesce(cardinality(ids), 0) < v_limit;
     if not p_crowd then
-      return v_ids;
-    elsif count_texts(v_ids) >= p_pool then
-      return few_copies(v_ids);
+      return;
+    elsif count_texts(ids) >= p_pool then
+      select f.ids, f.distances into ids, distances from few_copies(ids, distances) as f;
+      return;
     end if;
     v_limit := v_limit * 4;
   end loop;
   execute format('
-    with scoped as materialized (
-      select c.id, c.digest, e.meaning <=> $1 as distance
-      from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
-      where %s
-    )' || case when not p_crowd then '
-    select array(select s.id from scoped as s order by s.distance, s.id limit $2)'
-    else '
-    select array(
-      select r.id from (
+    select coalesce(array_agg(b.id), ''{}''), coalesce(array_agg(b.distance), ''{}'') from (
+      with scoped as materialized (
+        select c.id, c.digest, e.meaning <=> $1 as distance
+        from chunk as c join embedding as e on e.profile_id = c.profile_id and e.chunk_id = c.id
+        where %s
+      )' || case when not p_crowd then '
+      select s.id, s.distance from scoped as s order by s.distance, s.id limit $2'
+      else '
+      select r.id, r.distance from (
         select s.id, s.distance,
                row_number() over (partition by s.digest order by s.distance, s.id) as copy
         from scoped as s
       ) as r
-      where r.copy <= copies() order by r.distance, r.id limit $2 * copies())' end, p_condition)
-  into v_ids using p_meaning, p_pool;
-  return v_ids;
+      where r.copy <= copies() order by r.distance, r.id limit $2 * copies()'
+      end || ') as b', p_condition)
+  into ids, distances using p_meaning, p_pool;
+end $$;
+
+-- The candidates that are looked around, best first by what the legs know of them. What a leg did
+-- not bring is worth at most the last that it did: a bound, as in Fagin's threshold algorithm, and
+-- nothing is read for it.
+create function looked_around(
+  p_said bigint[], p_scores float8[], p_meant bigint[], p_distances float8[], p_pool integer
+) returns bigint[]
+language sql immutable
+as $$
+  select array(
+    select id
+    from unnest(p_said, p_scores) as s(id, score)
+    full join unnest(p_meant, p_distances) as m(id, distance) using (id)
+    order by coalesce(score, case when cardinality(p_said) < p_pool then 0
+                                  else p_scores[cardinality(p_scores)] end)
+             - 0.7 * coalesce(distance, p_distances[cardinality(p_distances)], 0) desc, id
+    limit expanded())
+$$;
+
+-- Each chunk and the turns before it in its session, newest first; each and the turns after it,
+-- oldest first. A 0 ends each run.
+create function turns_around(
+  p_profile smallint, p_ids bigint[], p_around integer, out earlier bigint[], out later bigint[]
+)
+language plpgsql stable
+as $$
+begin
+  with core as materialized (
+    select c.id, c.thread, c.created_at, c.memory_id, c.piece
+    from chunk as c where c.profile_id = p_profile and c.id = any(p_ids)
+  )
+  select array(
+           select r.id from core as o cross join lateral unnest(array(
+             select c.id from chunk as c
+             where c.profile_id = p_profile and c.thread = o.thread
+               and (c.created_at, c.memory_id, c.piece) <= (o.created_at, o.memory_id, o.piece)
+             order by c.created_at desc, c.memory_id desc, c.piece desc limit p_around + 1
+           ) || 0::bigint) as r(id)),
+         array(
+           select r.id from core as o cross join lateral unnest(o.id || array(
+             select c.id from chunk as c
+             where c.profile_id = p_profile and c.thread = o.thread
+               and (c.created_at, c.memory_id, c.piece) > (o.created_at, o.memory_id, o.piece)
+             order by c.created_at, c.memory_id, c.piece limit p_around
+           ) || 0::bigint) as r(id))
+  into earlier, later;
 end $$;
 
 create function evidence(
@@ -308,11 +358,13 @@ create function evidence(
   out exact boolean,         -- whether every row in scope was looked at
   out chunk_ids bigint[], out memory_ids bigint[], out pieces integer[], out threads bigint[],
   out times timestamptz[], out lengths integer[], out digests bigint[],
-  out joined boolean[],      -- whether the turn right before it in its session is a row too
   out in_scope boolean[],    -- false: only the context of others, never a hit
-  out similarities real[],   -- cosine, [rows]
-  out body real[],           -- ts_rank of each word in the text: [rows × words]
-  out head real[],           -- ts_rank of each word in what stands over it: [rows × words]
+  out earlier bigint[],      -- runs of turns side by side, newest first, a 0 behind each
+  out later bigint[],        -- the same, oldest first
+  out embedded_ids bigint[], out similarities real[],  -- rows' cosines to the question
+  out matches boolean[],     -- whether a row holds any of the words
+  out body real[],           -- of rows that do, ts_rank of each word in the text: [rows × words]
+  out head real[],           -- and in what stands over it
   out pending bigint
 )
 language plpgsql volatile security definer
@@ -330,11 +382,12 @@ declare
   v_scan text;             -- SQL of the walk through HNSW
   v_said bigint[] := '{}';
   v_meant bigint[] := '{}';
-  v_chosen bigint[];
+  v_scores float8[] := '{}';
+  v_distances float8[] := '{}';
+  v_ids bigint[];
   v_crowd boolean;
   v_body text[] := '{0}';  -- SQL of each word's weight in `c`
   v_head text[] := '{0}';
-  v_first text := '0';
   v_any text := '';        -- tsquery: any of the words
   v_text text;
 begin
@@ -349,7 +402,6 @@ begin
            array_agg(format('ts_rank(''{0,0,0,1}'', c.words, %L)', quoted(w)) order by place)
     into v_body, v_head
     from unnest(words) with ordinality as u(w, place);
-    v_first := first_score(v_terms);
     v_any := (select string_agg(quoted(w), '|') from unnest(words) as w);
   end if;
 
@@ -387,84 +439,60 @@ begin
   exact := v_rows <= exact_rows();
 
   v_scan := format('
-    select e.chunk_id from embedding as e %s
+    select e.chunk_id as id, e.meaning::halfvec(%s) <=> $1 as distance from embedding as e %s
     where e.profile_id = %s and e.tenant_id = %s %s
-    order by e.meaning::halfvec(%s) <=> $1',
+    order by distance',
+    (select p.dimension from profile as p where p.id = p_profile),
     case when v_narrow then 'join chunk as c on c.id = e.chunk_id' else '' end,
-    p_profile, v_tenant, case when v_narrow then 'and ' || v_condition else '' end,
-    (select p.dimension from profile as p where p.id = p_profile));
+    p_profile, v_tenant, case when v_narrow then 'and ' || v_condition else '' end);
   foreach v_crowd in array array[false, true] loop
     if cardinality(v_terms.words) > 0 and (not v_crowd or cardinality(v_said) = p_pool) then
-      v_said := chosen_by_words(v_condition, v_terms, v_rows, exact, p_pool, v_crowd);
+      select w.ids, w.scores into v_said, v_scores
+      from chosen_by_words(v_condition, v_terms, v_rows, exact, p_pool, v_crowd) as w;
     end if;
     if p_meaning is not null and (not v_crowd or cardinality(v_meant) = p_pool) then
-      v_meant := chosen_by_meaning(v_condition, v_scan, p_meaning, exact, p_pool, v_crowd);
+      select m.ids, m.distances into v_meant, v_distances
+      from chosen_by_meaning(v_condition, v_scan, p_meaning, exact, p_pool, v_crowd) as m;
     end if;
-    v_chosen := v_said || v_meant;
 
     -- The best candidates' neighbours are rows too: they carry context, and may be hits themselves.
-    -- Rows are fetched by arrays of ids, each table in its own order: many of them lie side by side.
+    select t.earlier, t.later into earlier, later
+    from turns_around(p_profile, looked_around(v_said, v_scores, v_meant, v_distances, p_pool),
+                      p_around) as t;
+    v_ids := v_said || v_meant || earlier || later;
+    -- Rows are fetched by an array of ids, each table in its own order: many lie side by side.
     execute format('
-      with core as materialized (
-        select c.id, c.thread, c.created_at, c.memory_id, c.piece
-        from (select * from chunk where profile_id = %1$s and id = any($2) offset 0) as c
-        left join (
-          select chunk_id, 1 - (meaning <=> $1) as similarity from embedding
-          where $1 is not null and profile_id = %1$s and chunk_id = any($2) offset 0
-        ) as e on e.chunk_id = c.id
-        order by %6$s + 0.7 * coalesce(e.similarity, 0) desc, c.id
-        limit %7$s
-      ), turns as (
-        select t.id, t.joined
-        from core as o cross join lateral (
-          select b.id, row_number() over (order by b.created_at, b.memory_id, b.piece) > 1 as joined
-          from (select c.id, c.created_at, c.memory_id, c.piece from chunk as c
-                where c.profile_id = %1$s and c.thread = o.thread
-                  and (c.created_at, c.memory_id, c.piece) <= (o.created_at, o.memory_id, o.piece)
-                order by c.created_at desc, c.memory_id desc, c.piece desc limit %2$s + 1) as b
-          union all
-          (select c.id, true from chunk as c
-           where c.profile_id = %1$s and c.thread = o.thread
-             and (c.created_at, c.memory_id, c.piece) > (o.created_at, o.memory_id, o.piece)
-           order by c.created_at, c.memory_id, c.piece limit %2$s)
-        ) as t
-        union all
-        select u.id, false from unnest($2) as u(id)
-      ), looked_at as materialized (
-        select id, bool_or(joined) as joined from turns group by id
-      ), measured as (
-        select c.*, l.joined, (%3$s) as in_scope, coalesce(e.similarity, 0)::real as similarity,
-               case when m.matches then array[%4$s]::real[] else %9$L end as in_body,
-               case when m.matches then array[%5$s]::real[] else %9$L end as in_head
-        from looked_at as l
-        join (select * from chunk where profile_id = %1$s
-              and id = any(array(select id from looked_at)) offset 0) as c on c.id = l.id
-        left join (
-          select chunk_id, 1 - (meaning <=> $1) as similarity from embedding
-          where $1 is not null and profile_id = %1$s
-            and chunk_id = any(array(select id from looked_at)) offset 0
-        ) as e on e.chunk_id = l.id
-        -- Most neighbours hold none of the words: one look at all saves two at each.
-        cross join lateral (select c.words @@ %8$L as matches offset 0) as m
-      )
-      select coalesce(array_agg(id), ''{}''), coalesce(array_agg(memory_id), ''{}''),
-             coalesce(array_agg(piece), ''{}''), coalesce(array_agg(thread), ''{}''),
-             coalesce(array_agg(created_at), ''{}''), coalesce(array_agg(length), ''{}''),
-             coalesce(array_agg(digest), ''{}''), coalesce(array_agg(joined), ''{}''),
-             coalesce(array_agg(in_scope), ''{}''), coalesce(array_agg(similarity), ''{}''),
-             coalesce(array_agg(in_body), ''{}''), coalesce(array_agg(in_head), ''{}'')
-      from measured', p_profile, p_around, v_condition,
-      array_to_string(v_body, ','), array_to_string(v_head, ','), v_first, expanded(),
-      v_any, array_fill(0::real, array[cardinality(v_body)]))
-    into chunk_ids, memory_ids, pieces, threads, times, lengths, digests, joined, in_scope,
-         similarities, body, head
-    using p_meaning, v_chosen;
+      select coalesce(array_agg(c.id), ''{}''), coalesce(array_agg(c.memory_id), ''{}''),
+             coalesce(array_agg(c.piece), ''{}''), coalesce(array_agg(c.thread), ''{}''),
+             coalesce(array_agg(c.created_at), ''{}''), coalesce(array_agg(c.length), ''{}''),
+             coalesce(array_agg(c.digest), ''{}''), coalesce(array_agg(%2$s), ''{}''),
+             -- Most neighbours hold none of the words: one look at all saves two at each.
+             coalesce(array_agg(m.matches), ''{}''),
+             coalesce(array_agg(array[%3$s]::real[]) filter (where m.matches), ''{}''),
+             coalesce(array_agg(array[%4$s]::real[]) filter (where m.matches), ''{}'')
+      from (
+        select * from chunk where profile_id = %1$s and id = any(array(select unnest($1)))
+        order by id
+      ) as c cross join lateral (select c.words @@ %5$L as matches offset 0) as m',
+      p_profile, v_condition, array_to_string(v_body, ','), array_to_string(v_head, ','), v_any)
+    into chunk_ids, memory_ids, pieces, threads, times, lengths, digests, in_scope, matches,
+         body, head
+    using v_ids;
+    if p_meaning is not null then
+      select coalesce(array_agg(e.chunk_id), '{}'),
+             coalesce(array_agg(1 - (e.meaning <=> p_meaning)), '{}')
+      into embedded_ids, similarities
+      from embedding as e where e.profile_id = p_profile and e.chunk_id = any(v_ids);
+    else
+      embedded_ids := '{}';
+      similarities := '{}';
+    end if;
 
     -- Copies of one text, or pieces of one long memory, may have taken the places of others.
     exit when greatest(cardinality(v_said), cardinality(v_meant)) < p_pool
            or p_texts <= (select count(distinct u.digest)
                           from unnest(chunk_ids, digests) as u(id, digest)
-                          join unnest(v_chosen) as v(id) using (id));
+                          join unnest(v_said || v_meant) as v(id) using (id));
   end loop;
 
   select count(*) into pending

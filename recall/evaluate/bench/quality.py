@@ -119,8 +119,11 @@ def _nearest(
 
 
 def _similarities_in_scope(evidence: dict[str, Any]) -> np.ndarray:
-    similarities = np.asarray(evidence["similarities"], float)
-    return np.asarray(similarities[np.asarray(evidence["in_scope"], bool)], float)
+    in_scope = {
+        i for i, asked in zip(evidence["chunk_ids"], evidence["in_scope"], strict=True) if asked
+    }
+    by_id = zip(evidence["embedded_ids"], evidence["similarities"], strict=True)
+    return np.array([similarity for i, similarity in by_id if i in in_scope], float)
 
 
 def _by_words(
