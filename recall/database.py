@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -20,7 +20,7 @@ from recall.errors import Misconfigured, Overloaded, Unavailable
 from recall.queries import query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from recall.settings import Settings
 
@@ -104,7 +104,19 @@ class Database:
         `tenant` None runs as the owner, which only the queue and administration may.
         Raises Unavailable when the server stays away, Overloaded when too many units wait.
         """
-        return await self._attempt(work, tenant, pipelined=True)
+        return await self._attempt(work, tenant, pipelined=True, transaction=True)
+
+    async def read(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        tenant: int | None,
+    ) -> T:
+        """Run `work`, which changes nothing, like `run`, without BEGIN and COMMIT.
+
+        Up to its Sync a pipeline is one transaction as it is, and the settings hold as long; the
+        two statements would be half of what a unit costs beside its work, 0.3 ms.
+        """
+        return await self._attempt(work, tenant, pipelined=True, transaction=False)
 
     async def copy(
         self,
@@ -112,7 +124,7 @@ class Database:
         tenant: int | None,
     ) -> T:
         """Run `work` like `run`, outside a pipeline: COPY cannot travel in one."""
-        return await self._attempt(work, tenant, pipelined=False)
+        return await self._attempt(work, tenant, pipelined=False, transaction=True)
 
     async def _attempt(
         self,
@@ -120,10 +132,16 @@ class Database:
         tenant: int | None,
         *,
         pipelined: bool,
+        transaction: bool,
     ) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with self._unit(tenant, pipelined) as connection:
+                async with (
+                    self._pool.connection() as connection,
+                    connection.pipeline() if pipelined else nullcontext(),
+                    connection.transaction() if transaction else nullcontext(),
+                ):
+                    await self._enter(connection, tenant)
                     return await work(connection)
             except TooManyRequests as error:
                 raise Overloaded("Too many requests wait for the database; try again.") from error
@@ -138,18 +156,6 @@ class Database:
                 if attempt > 1:  # first retry at once, then with growing, jittered pauses
                     await asyncio.sleep(random.uniform(0, 0.2 * 2**attempt))
         raise AssertionError("unreachable")
-
-    @asynccontextmanager
-    async def _unit(self, tenant: int | None, pipelined: bool) -> AsyncIterator[Connection]:
-        async with self._pool.connection() as connection:
-            if pipelined:
-                async with connection.pipeline(), connection.transaction():
-                    await self._enter(connection, tenant)
-                    yield connection
-            else:
-                async with connection.transaction():
-                    await self._enter(connection, tenant)
-                    yield connection
 
     async def _enter(self, connection: Connection, tenant: int | None) -> None:
         await connection.execute(

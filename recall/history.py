@@ -57,7 +57,7 @@ async def sessions(database: Database, tenant: int, cursor: str | None, limit: i
         statements = (query("sessions_page"), query("sessions_page_back"))
         return await _page(connection, statements, cursor, {"limit": limit}, "last_at")
 
-    return await database.run(work, tenant)
+    return await database.read(work, tenant)
 
 
 async def messages(
@@ -73,7 +73,7 @@ async def messages(
         values = {"session": row[0], "limit": limit}
         return await _page(connection, statements, cursor, values, "created_at")
 
-    return await database.run(work, tenant)
+    return await database.read(work, tenant)
 
 
 async def _page(

@@ -99,7 +99,7 @@ async def note(database: Database, tenant: int, id: int) -> dict[str, Any]:
     async def work(connection: Connection) -> dict[str, Any] | None:
         return await _one(connection, query("note"), [id])
 
-    found = await database.run(work, tenant)
+    found = await database.read(work, tenant)
     if found is None:
         raise NotFound(f"There is no note {id}.")
     return found

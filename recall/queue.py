@@ -110,7 +110,7 @@ async def next_due(database: Database) -> float | None:
         row = await (await connection.execute(query("next_due"))).fetchone()
         return row[0] if row else None
 
-    return await database.run(work, NO_TENANT)
+    return await database.read(work, NO_TENANT)
 
 
 async def unindexed(database: Database, tenant: int, ids: Sequence[int]) -> int:
@@ -120,7 +120,7 @@ async def unindexed(database: Database, tenant: int, ids: Sequence[int]) -> int:
         row = await (await connection.execute(query("unindexed"), [list(ids)])).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, tenant)
+    return await database.read(work, tenant)
 
 
 async def compact(database: Database) -> int:

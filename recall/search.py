@@ -75,7 +75,7 @@ class Searcher:
             best = list(islice(ranked, max(question.limit, question.rerank or 0)))
             return evidence, best, await ask_for_rows(connection, question, best)
 
-        evidence, ranked, rows = await self._database.run(work, tenant)
+        evidence, ranked, rows = await self._database.read(work, tenant)
         explained = explain(evidence, ranked, self._around) if question.explain else None
         hits = await expand(rows, question, ranked, explained)
         if question.rerank is not None:

@@ -20,7 +20,7 @@ async def status(database: Database, tenant: int, profile: Profile | None) -> di
         server = await _row(connection, "server")
         return {**counts, "profile": asdict(profile) if profile else None, "database": server}
 
-    return await database.run(work, tenant)
+    return await database.read(work, tenant)
 
 
 async def _row(connection: Connection, statement: str) -> dict[str, Any]:
@@ -36,4 +36,4 @@ async def ready(database: Database) -> None:
     async def work(connection: Connection) -> None:
         await connection.execute(query("ready"))
 
-    await database.run(work, None)
+    await database.read(work, None)
