@@ -316,14 +316,14 @@ async def test_a_quiet_source_leaves_recalls_database_alone(
 ) -> None:
     say(openzess, "a")
     units = 0
-    run_unit = database.run
+    attempt = database._attempt
 
-    async def counting(*arguments: Any) -> Any:
+    async def counting(*arguments: Any, **options: Any) -> Any:
         nonlocal units
         units += 1
-        return await run_unit(*arguments)
+        return await attempt(*arguments, **options)
 
-    database.run = counting  # type: ignore[method-assign]
+    database._attempt = counting  # type: ignore[method-assign]
     async with followed(database, tenant, openzess):
         await asyncio.sleep(1.5)
         before = units

@@ -50,7 +50,7 @@ class Tape(Database):
         super().__init__(service.settings.direct_url, service.settings)
         self.sent: list[Statement] = []
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]], tenant: int | None) -> T:
+    async def read(self, work: Callable[[Connection], Awaitable[T]], tenant: int | None) -> T:
         """Run `work` and remember its statements."""
         sent = self.sent
 
@@ -66,7 +66,7 @@ class Tape(Database):
             finally:
                 connection.cursor_factory = AsyncCursor
 
-        return await super().run(recorded, tenant)
+        return await super().read(recorded, tenant)
 
 
 async def statements_of(
