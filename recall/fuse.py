@@ -77,30 +77,25 @@ def score_rows(evidence: Evidence, around: int) -> Scores:
         return Scores(np.zeros(0), np.zeros(0), np.zeros((0, len(evidence.words))))
     # In the order of their turns, a row's neighbour at some distance is a shift away.
     order = np.lexsort((evidence.pieces, evidence.memory_ids, evidence.times, evidence.threads))
-    body = evidence.body[order].astype(float)
-    tf = body + evidence.head[order]
-    similarities = evidence.similarities[order].astype(float)
+    body, similarities = evidence.body[order], evidence.similarities[order]
     lengths = evidence.lengths[order].astype(float)
     mass = np.minimum(lengths, MASS_CAP) + MASS_FLOOR
-    window, top, bottom = lengths.copy(), mass * similarities, mass.copy()
+    held = np.column_stack((body + evidence.head[order], lengths, mass * similarities, mass))
+    shared = np.column_stack((body, lengths, SMOOTHING * mass * similarities, SMOOTHING * mass))
     # Rows of one unbroken run of turns share a number; places count words along all runs.
     runs = np.cumsum(~evidence.joined[order])
     middles = np.cumsum(lengths) - lengths / 2
     for step in range(1, around + 1):
         early, late = slice(None, -step), slice(step, None)
         near = np.exp((middles[early] - middles[late]) / TAU) * (runs[early] == runs[late])
-        for rows, others, weight in ((late, early, near), (early, late, AFTER * near)):
-            tf[rows] += weight[:, None] * body[others]
-            window[rows] += weight * lengths[others]
-            share = SMOOTHING * weight * mass[others]
-            top[rows] += share * similarities[others]
-            bottom[rows] += share
-    by_word = tf
+        held[late] += near[:, None] * shared[early]
+        held[early] += AFTER * near[:, None] * shared[late]
+    by_word, window, top, bottom = held[:, :-3], held[:, -3], held[:, -2], held[:, -1]
     if evidence.words:
         saturation = K1 * (1 - B + B * window / max(float(window.mean()), 1e-9))
         worth = idf(evidence.word_chunks, evidence.corpus_chunks)
         whole = worth.sum() + evidence.absent * idf(0, evidence.corpus_chunks)
-        by_word = worth / whole * tf / (tf + saturation[:, None])
+        by_word = worth / whole * by_word / (by_word + saturation[:, None])
     back = np.argsort(order)
     return Scores(by_word.sum(axis=1)[back], (top / bottom)[back], by_word[back])
 
