@@ -16,8 +16,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from recall.errors import SourceUnreadable
-from recall.memories import BACKFILL, store_messages, store_notes
-from recall.models import Message, Note
+from recall.memories import store_messages, store_notes
+from recall.models import BACKFILL, Message, Note
 from recall.queries import query
 from recall.sources import Found, Skipped
 

@@ -244,10 +244,12 @@ async def _index(settings: Settings, waiting: int) -> None:
         began, done = time.monotonic(), 0
         with _shown("memories") as progress:
             progress.total = waiting
-            while step := await service.worker.step():
+
+            def told(step: int) -> None:
+                nonlocal done
                 done += step
-                rate = done / max(time.monotonic() - began, 1e-6)
-                progress.show(done, rate, "indexed")
-        await service.worker.drain()
+                progress.show(done, done / max(time.monotonic() - began, 1e-6), "indexed")
+
+            await service.worker.drain(told)
         took = time.monotonic() - began
         console.print(f"{done:,} memories indexed; {took:.1f} s", highlight=False)

@@ -34,7 +34,7 @@ import numpy as np
 
 from recall.backfill import BATCH, Place, Reader, entered, keep, owned, write
 from recall.errors import RecallError
-from recall.memories import BACKFILL, LIVE
+from recall.models import BACKFILL, LIVE
 from recall.queries import query
 from recall.sources import Found
 

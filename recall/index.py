@@ -52,13 +52,18 @@ def chunk_jobs(jobs: Sequence[Job], embedder: Embedder) -> dict[int, list[Chunk]
     """Return each job's chunks by memory id; every character of its content is in one."""
     limit = max(min(LONGEST_CHUNK, embedder.max_tokens - HEADING), 16)
     overlap = min(OVERLAP, limit // 4)
-    offsets = embedder.token_offsets([job.content for job in jobs])
+    # ASCII never has more tokens than characters: most texts are short enough at a glance.
+    long = [job for job in jobs if len(job.content) >= limit or not job.content.isascii()]
+    offsets = embedder.token_offsets([job.content for job in long])
+    tokens_of = {job.memory_id: found for job, found in zip(long, offsets, strict=True)}
     return {
         job.memory_id: [
             _chunk(job, piece, span)
-            for piece, span in enumerate(split(job.content, of_job, limit, overlap))
+            for piece, span in enumerate(
+                split(job.content, tokens_of.get(job.memory_id, ()), limit, overlap)
+            )
         ]
-        for job, of_job in zip(jobs, offsets, strict=True)
+        for job in jobs
     }
 
 

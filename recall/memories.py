@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from recall.errors import NotFound
-from recall.models import Stored
+from recall.models import LIVE, Stored
 from recall.queries import query
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from recall.database import Connection, Database
     from recall.models import Message, Note
-
-#: Lanes of the queue: live memories go before those of a backfill.
-LIVE, BACKFILL = 0, 1
 
 
 async def save_messages(database: Database, tenant: int, messages: Sequence[Message]) -> Stored:

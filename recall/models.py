@@ -266,6 +266,10 @@ class Profile:
     recipe: str
 
 
+#: Lanes of the queue: live memories go before those of a backfill.
+LIVE, BACKFILL = 0, 1
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A claimed memory with what indexing it needs. `token` proves the claim."""
@@ -273,6 +277,7 @@ class Job:
     memory_id: int
     tenant_id: int
     token: int
+    lane: int
     language: str
     kind: str
     content: str
@@ -282,6 +287,7 @@ class Job:
     user_id: str | None
     session_id: int | None
     created_at: datetime
+    indexed: bool  # has chunks: of an older text, or another profile's
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recall.database import NO_TENANT
-from recall.models import Job
+from recall.models import BACKFILL, Job
 from recall.queries import query
 from recall.vectors import HalfVectors, HalfVectorsDumper
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from recall.models import Chunk, Profile
 
 
-async def claim(database: Database, limit: int, lease: float) -> list[Job]:
-    """Claim up to `limit` due jobs for `lease` seconds, live ones first, oldest first."""
+async def claim(database: Database, limit: int, lease: float, lane: int = BACKFILL) -> list[Job]:
+    """Claim up to `limit` due jobs of up to `lane` for `lease` seconds, live and old ones first."""
 
     async def work(connection: Connection) -> list[Job]:
         await connection.execute(query("park_exhausted"))
-        cursor = await connection.execute(query("claim"), {"limit": limit, "lease": lease})
+        cursor = await connection.execute(
+            query("claim"), {"limit": limit, "lease": lease, "lane": lane}
+        )
         return [Job(*row) for row in await cursor.fetchall()]
 
     return await database.run(work, NO_TENANT)
@@ -43,13 +45,15 @@ async def finish(
     left alone, chunks and all. Returns how many were finished.
     """
     claims = [[job.memory_id for job in jobs], [job.token for job in jobs]]
+    indexed = {job.memory_id for job in jobs if job.indexed}
 
     async def work(connection: Connection) -> int:
         await connection.execute(query("without_waiting"))
         cursor = await connection.execute(query("finish"), claims)
         held = sorted(row[0] for row in await cursor.fetchall())
         if held:
-            await connection.execute(query("drop_chunks"), [profile.id, held])
+            if stale := sorted(indexed.intersection(held)):
+                await connection.execute(query("drop_chunks"), [profile.id, stale])
             await _write(connection, profile, jobs[0].language, held, (chunks, vectors))
         return len(held)
 
@@ -69,6 +73,8 @@ async def _write(
     rows = [(memory, chunk) for memory in held for chunk in chunks[memory]]
     oid = await (await connection.execute(query("halfvec_oid"))).fetchone()
     connection.adapters.register_dumper(HalfVectors, HalfVectorsDumper)
+    heads: dict[str, int] = {}  # each once, with its number from 1
+    head_of = [heads.setdefault(" ".join(chunk.head), len(heads) + 1) for _, chunk in rows]
     values: dict[str, Any] = {
         "profile": profile.id,
         "language": language,
@@ -78,7 +84,8 @@ async def _write(
         "ends": [chunk.ends for _, chunk in rows],
         "tokens": [" ".join(token.text for token in chunk.tokens) for _, chunk in rows],
         "places": [" ".join(str(token.place) for token in chunk.tokens) for _, chunk in rows],
-        "heads": [" ".join(chunk.head) for _, chunk in rows],
+        "heads": list(heads),
+        "head_of": head_of,
         "meanings": HalfVectors(np.concatenate([vectors[m] for m in held]), oid[0] if oid else 0),
     }
     await connection.execute(query("write_chunks"), values)

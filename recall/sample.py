@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recall.database import NO_TENANT
-from recall.memories import BACKFILL, store_messages, store_notes
-from recall.models import Message, Note
+from recall.memories import store_messages, store_notes
+from recall.models import BACKFILL, Message, Note
 from recall.queries import query
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             await asyncio.wait([opening])
             raise
         embedder = await opening
+        gc.freeze()  # what is loaded once is no garbage: collections need not walk over it
         profile = await profiles.ensure(database, embedder.identity, RECIPE)
         batcher = QueryBatcher(embedder)
         reranker = Reranker(settings.reranker) if settings.reranker else None

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="Seconds that one statement may run."
     )
     lease: float = Field(default=60.0, gt=0, description="Seconds a worker owns a claimed job.")
-    batch: int = Field(default=256, ge=1, le=1024, description="Memories a worker claims at once.")
+    batch: int = Field(default=1024, ge=1, le=1024, description="Memories a worker claims at once.")
 
     @field_validator("database_url", "database_direct_url", mode="before")
     @classmethod

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from recall import queue
 from recall.errors import Unavailable
 from recall.index import chunk_jobs
+from recall.models import BACKFILL, LIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
 
@@ -32,7 +33,8 @@ log = logging.getLogger("recall.worker")
 #: service lets the database sleep. Whoever stores a memory in this process nudges.
 FIRST_WAIT = 1.0
 LAST_WAIT = 15 * 60.0
-#: While one loop writes, the other embeds.
+#: While one loop writes, the other embeds. A third takes live memories alone: whatever a backfill
+#: has in hand, one of them waits for a slice of it, not for a batch.
 LOOPS = 2
 #: Ledgers of word counts are folded after so many memories, and when the queue runs empty.
 COMPACT_EVERY = 5_000
@@ -66,14 +68,18 @@ class Worker:
 
     async def run(self) -> None:
         """Index until stopped; survives a database that goes away and comes back."""
-        await asyncio.gather(*(self._loop() for _ in range(LOOPS)))
+        await asyncio.gather(self._loop(LIVE), *(self._loop(BACKFILL) for _ in range(LOOPS)))
 
-    async def drain(self) -> int:
-        """Index everything that is due now; return how many memories that was."""
+    async def drain(self, told: Callable[[int], None] = lambda done: None) -> int:
+        """Index everything that is due now; return how many memories that was, telling each step's.
+
+        Raises what a step raised.
+        """
 
         async def until_empty() -> int:
             total = 0
             while done := await self.step():
+                told(done)
                 total += done
             return total
 
@@ -81,13 +87,13 @@ class Worker:
         await self._compact(1)
         return total
 
-    async def _loop(self) -> None:
+    async def _loop(self, lane: int) -> None:
         wait = FIRST_WAIT
         due = None
         while not self._stopping:
             self._nudged.clear()
             try:
-                if await self.step():
+                if await self.step(lane):
                     wait = FIRST_WAIT
                     continue
                 await self._compact(1)
@@ -102,9 +108,9 @@ class Worker:
             except TimeoutError:
                 wait = min(wait * 2, LAST_WAIT)
 
-    async def step(self) -> int:
-        """Index one batch and return how many memories it held."""
-        jobs = await queue.claim(self._database, self._batch, self._lease)
+    async def step(self, lane: int = BACKFILL) -> int:
+        """Index one batch of jobs of up to `lane` and return how many memories it held."""
+        jobs = await queue.claim(self._database, self._batch, self._lease, lane)
         halfway = time.monotonic() + self._lease / 2
         done = 0
         for part in _parts(jobs):
@@ -160,11 +166,11 @@ class Worker:
 
 
 def _parts(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """Cut a batch into runs of at most LONGEST_PART characters, or single longer memories."""
+    """Cut a batch into runs of one lane and at most LONGEST_PART characters, or longer memories."""
     part: list[Job] = []
     size = 0
     for job in jobs:
-        if part and size + len(job.content) > LONGEST_PART:
+        if part and (job.lane != part[0].lane or size + len(job.content) > LONGEST_PART):
             yield part
             part, size = [], 0
         part.append(job)

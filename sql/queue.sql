@@ -8,7 +8,7 @@
 -- name: claim
 with due as (
   select memory_id from job
-  where parked_at is null and due_at <= now() and attempts < 5
+  where parked_at is null and due_at <= now() and attempts < 5 and lane <= %(lane)s
   order by lane, memory_id
   limit %(limit)s
   for update skip locked
@@ -18,14 +18,15 @@ with due as (
       token = nextval('job_token')
   from due
   where j.memory_id = due.memory_id
-  returning j.memory_id, j.tenant_id, j.token
+  returning j.memory_id, j.tenant_id, j.token, j.lane
 )
-select c.memory_id, c.tenant_id, c.token, t.language, m.kind, m.content,
-       m.title, m.role, m.author, m.user_id, m.session_id, m.created_at
+select c.memory_id, c.tenant_id, c.token, c.lane, t.language, m.kind, m.content,
+       m.title, m.role, m.author, m.user_id, m.session_id, m.created_at,
+       exists (select from chunk as k where k.memory_id = c.memory_id) as indexed
 from claimed as c
 join memory as m on m.id = c.memory_id
 join tenant as t on t.id = c.tenant_id
-order by c.memory_id;
+order by c.lane, c.memory_id;
 
 -- Seconds until the next job is due; none when there is none.
 -- name: next_due
@@ -54,14 +55,18 @@ set local synchronous_commit = off;
 delete from chunk
 where profile_id = %s and memory_id = any(%s) and tenant_id = current_tenant();
 
--- Tokens hold no white space, so a chunk's travel as one string, and their places as another.
+-- Tokens hold no white space, so a chunk's travel as one string, and their places as another. Many
+-- chunks of a batch stand under the same head, which travels once.
 -- name: write_chunks
 with given as materialized (
   select nextval('chunk_id') as id, g.*
   from unnest(%(memories)s::bigint[], %(pieces)s::integer[], %(starts)s::integer[],
-              %(ends)s::integer[], %(tokens)s::text[], %(places)s::text[],
-              %(heads)s::text[], %(meanings)b::halfvec[])
-       as g(memory_id, piece, starts, ends, tokens, places, heads, meaning)
+              %(ends)s::integer[], %(head_of)s::integer[], %(meanings)b::halfvec[]) with ordinality
+       as g(memory_id, piece, starts, ends, head, meaning, number)
+), text_words as materialized (
+  select * from texts_words(current_tenant(), %(language)s, %(tokens)s::text[], %(places)s::text[])
+), head_words as materialized (
+  select * from texts_words(current_tenant(), %(language)s, %(heads)s::text[])
 ), written as (
   insert into chunk (id, profile_id, tenant_id, memory_id, piece, kind, thread, role, author,
                      user_id, created_at, starts, ends, length, digest, words)
@@ -73,9 +78,8 @@ with given as materialized (
          labelled(w.words, h.words, w.length)
   from given as g
   join memory as m on m.id = g.memory_id
-  cross join lateral index_words(current_tenant(), %(language)s, string_to_array(g.tokens, ' '),
-                                 string_to_array(g.places, ' ')::integer[]) as w
-  cross join lateral index_words(current_tenant(), %(language)s, string_to_array(g.heads, ' ')) as h
+  join text_words as w on w.number = g.number
+  join head_words as h on h.number = g.head
 )
 insert into embedding (chunk_id, profile_id, tenant_id, meaning)
 select id, %(profile)s, current_tenant(), meaning from given;

@@ -9,7 +9,7 @@ import pytest
 
 from recall import memories, queue
 from recall.index import chunk_jobs
-from recall.models import Message, Note
+from recall.models import BACKFILL, LIVE, Message, Note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 LEASE = 60.0
 
 
-async def store(database: Database, tenant: int, *texts: str, lane: int = memories.LIVE) -> None:
+async def store(database: Database, tenant: int, *texts: str, lane: int = LIVE) -> None:
     batch = [Message(session_id="s", role="user", content=text) for text in texts]
     await database.run(lambda c: memories.store_messages(c, batch, lane), tenant)
 
@@ -140,7 +140,7 @@ async def test_a_memory_that_is_erased_while_it_is_indexed_stays_erased(
 
 
 async def test_live_memories_go_before_a_backfill(database: Database, tenant: int) -> None:
-    await store(database, tenant, "old 1", "old 2", lane=memories.BACKFILL)
+    await store(database, tenant, "old 1", "old 2", lane=BACKFILL)
     await store(database, tenant, "new 1", "new 2")
     first = await queue.claim(database, 2, LEASE)
     assert [job.content for job in first] == ["new 1", "new 2"]

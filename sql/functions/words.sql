@@ -31,19 +31,31 @@ as $$
   ) as distinct_lexemes
 $$;
 
--- The tsvector of tokens at their places (default: one behind the other), and how many places
--- hold a word that counts.
-create or replace function index_words(
-  tenant_id integer, language text, tokens text[], places integer[] default null,
-  out words tsvector, out length integer
-)
-language sql stable parallel safe
+drop function if exists index_words;
+
+-- The tsvectors of texts given as their tokens and, where they have any, their places (default: one
+-- behind the other), each parted by spaces; and how many places hold a word that counts. For many
+-- texts at once: a call costs more than a text.
+create or replace function texts_words(
+  p_tenant integer, p_language text, p_tokens text[], p_places text[] default null
+) returns table (number bigint, words tsvector, length integer)
+language sql stable
 as $$
-  select coalesce(string_agg(quoted(lexeme_of($1, l.lexeme)) || ':'
-                             || least(coalesce(t.place, t.number), 16383), ' '), '')::tsvector,
-         count(distinct coalesce(t.place, t.number))::integer
-  from rows from (unnest(tokens), unnest(places)) with ordinality as t(token, place, number)
-  cross join lateral unnest(ts_lexize(dictionary(language), t.token)) as l(lexeme)
+  with dictionary as materialized (select dictionary(p_language) as id)
+  select g.number,
+         coalesce(string_agg(quoted(lexeme_of(p_tenant, l.lexeme)) || ':' || least(l.place, 16383),
+                             ' ' order by l.place), '')::tsvector,
+         count(distinct l.place)::integer
+  from unnest(p_tokens, p_places) with ordinality as g(tokens, places, number)
+  left join lateral (
+    select lexeme, coalesce(t.place, t.number) as place
+    from rows from (
+      unnest(string_to_array(g.tokens, ' ')), unnest(string_to_array(g.places, ' ')::integer[])
+    ) with ordinality as t(token, place, number)
+    cross join dictionary as d
+    cross join lateral unnest(ts_lexize(d.id, t.token)) as lexeme
+  ) as l on true
+  group by g.number
 $$;
 
 -- A second lexeme for a word that stands alone: "7: neon". No token holds a space.

@@ -17,7 +17,7 @@ from recall.embedding import QueryBatcher
 from recall.evaluate.bench.bare import connect
 from recall.evaluate.bench.corpus import ADDED
 from recall.index import chunk_jobs
-from recall.models import Job
+from recall.models import BACKFILL, Job
 from recall.sources import Found
 from recall.worker import Worker
 
@@ -140,7 +140,8 @@ class Loader:
         await store(self._service, tenant, InMemory("tenant", messages))
 
     async def _index(self, messages: list[Message], stored: float, size: int) -> Loaded:
-        texts = embedded_texts(self._service.embedder, messages[:FLOOR_TEXTS])
+        every = -(-len(messages) // FLOOR_TEXTS)
+        texts = embedded_texts(self._service.embedder, messages[::every])
         large = len(messages) > build.LARGE
         if large:
             take_away(self._service)
@@ -155,7 +156,7 @@ class Loader:
         built = time.perf_counter() - begun
         settle(self._service)
         # Chunks a second, said in memories: a long one is several texts.
-        bare = min(len(messages), FLOOR_TEXTS) / (sum(waits) / len(waits))
+        bare = len(messages[::every]) / (sum(waits) / len(waits))
         anew = max(0, min(size, len(self._corpus.lines)) - self.size)
         self.size = size
         return Loaded(
@@ -189,6 +190,7 @@ def embedded_texts(embedder: Embedder, messages: Sequence[Message]) -> list[str]
             memory_id=place,
             tenant_id=0,
             token=0,
+            lane=BACKFILL,
             language="english",
             kind="message",
             content=message.content,
@@ -198,6 +200,7 @@ def embedded_texts(embedder: Embedder, messages: Sequence[Message]) -> list[str]
             user_id=message.user_id,
             session_id=None,
             created_at=message.created_at or datetime.now(UTC),
+            indexed=False,
         )
         for place, message in enumerate(messages)
     ]
