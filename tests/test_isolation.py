@@ -160,11 +160,25 @@ async def test_a_unit_without_a_tenant_sees_nothing(database: Database, theirs: 
 async def test_the_role_and_the_tenant_end_with_the_unit(
     database: Database, theirs: int, ours: int
 ) -> None:
-    await fetch(database, theirs, "select 1")
+    async def look(connection: Connection) -> list[Any]:
+        return await (await connection.execute("select from memory")).fetchall()
+
+    assert await database.run(look, theirs)
+    assert await database.read(look, theirs)
     (row,) = await fetch(
         database, None, "select current_user, current_setting('recall.tenant', true)"
     )
     assert row == ("postgres", "")
+
+
+async def test_a_read_is_one_transaction(database: Database, theirs: int) -> None:
+    async def work(connection: Connection) -> list[tuple[Any, ...]]:
+        asked = [await connection.execute("select now(), current_tenant()") for _ in range(2)]
+        return [row for cursor in asked for row in await cursor.fetchall()]
+
+    first, second = await database.read(work, theirs)
+    assert first == second
+    assert first[1] == theirs
 
 
 @pytest.mark.parametrize("mode", get_args(Mode))

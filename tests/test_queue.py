@@ -147,6 +147,25 @@ async def test_live_memories_go_before_a_backfill(database: Database, tenant: in
     assert len(await queue.claim(database, 5, LEASE)) == 2
 
 
+async def test_live_memories_can_be_claimed_alone(database: Database, tenant: int) -> None:
+    await store(database, tenant, "old", lane=BACKFILL)
+    await store(database, tenant, "new")
+    assert [job.content for job in await queue.claim(database, 5, LEASE, LIVE)] == ["new"]
+    assert [job.content for job in await queue.claim(database, 5, LEASE)] == ["old"]
+
+
+async def test_a_claim_says_whether_the_memory_has_chunks(
+    database: Database, tenant: int, embedder: Embedder, profile: Profile
+) -> None:
+    (id,) = (await memories.save_notes(database, tenant, [Note(content="the old text")])).ids
+    (job,) = await queue.claim(database, 5, LEASE)
+    assert not job.indexed
+    await finish(database, embedder, profile, [job])
+    await memories.replace_note(database, tenant, id, Note(content="entirely new"))
+    (job,) = await queue.claim(database, 5, LEASE)
+    assert job.indexed
+
+
 async def test_a_failure_waits_longer_every_time_and_the_fifth_parks_it_with_its_error(
     database: Database, tenant: int, owner: psycopg.Connection[Any]
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from recall import memories
 from recall import worker as module
 from recall.errors import Unavailable
-from recall.models import Message, Note, Question
+from recall.models import BACKFILL, Message, Note, Question
 from recall.service import running_worker
 from recall.worker import Worker
 
@@ -102,6 +102,36 @@ async def test_a_worker_that_is_cancelled_gives_its_claims_back(
     with suppress(asyncio.CancelledError):
         await task
     assert count(owner, "job where due_at <= now() and attempts = 0") == 2
+
+
+async def test_a_live_memory_waits_for_no_backfill(
+    database: Database,
+    tenant: int,
+    worker: Worker,
+    owner: psycopg.Connection[Any],
+    batcher: QueryBatcher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free = asyncio.Event()
+    healthy = batcher.embed_documents
+
+    async def slow(texts: Sequence[str]) -> np.ndarray:
+        if any("history" in text for text in texts):
+            await free.wait()
+        return await healthy(texts)
+
+    monkeypatch.setattr(batcher, "embed_documents", slow)
+    history = said(*(f"history {n}" for n in range(2500)))  # more than the loops take at once
+    await database.run(lambda c: memories.store_messages(c, history, BACKFILL), tenant)
+    async with running_worker(worker), asyncio.timeout(20):
+        while count(owner, "job where attempts > 0") < 2048:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await memories.save_messages(database, tenant, said("just now"))
+        worker.nudge()
+        while count(owner, "chunk") == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert count(owner, "chunk join memory on memory.id = memory_id and content = 'just now'")
+        free.set()
 
 
 async def test_a_poisonous_memory_fails_alone(
