@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from recall.database import NO_TENANT
 from recall.errors import SourceUnreadable
 from recall.memories import store_messages, store_notes
 from recall.models import BACKFILL, Message, Note
@@ -199,6 +200,8 @@ async def backfill(
             tally = await _store(database, place, batch, tally, wanted)
             report(tally)
             position = batch[-1].position
+    if tally.memories >= BATCH:
+        await _analyze(database)
     # A reading that was cut short has no end to go on from.
     await advance(database, place, None if wanted.limit is not None else {"end": position})
     return tally
@@ -266,6 +269,16 @@ async def _store(
         return tally
 
     return await database.run(work, place.tenant)
+
+
+async def _analyze(database: Database) -> None:
+    """Tell the planner now what autovacuum would in a minute: the queue is long, take its index."""
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(query("without_timeout"))
+        await connection.execute(query("analyze_stored"))
+
+    await database.run(work, NO_TENANT)
 
 
 async def _committed(connection: Connection, place: Place, position: Position) -> Tally | None:

@@ -9,6 +9,7 @@ once, a later turn rewrites nothing, and erasing a turn leaves nothing of it wit
 from __future__ import annotations
 
 from datetime import UTC
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from recall.models import Chunk
@@ -17,6 +18,7 @@ from recall.words import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
     from recall.embedding import Embedder
     from recall.models import Job
@@ -69,16 +71,23 @@ def chunk_jobs(jobs: Sequence[Job], embedder: Embedder) -> dict[int, list[Chunk]
 
 def _chunk(job: Job, piece: int, span: Span) -> Chunk:
     text = job.content[span.start : span.end]
-    head = [token.text for token in tokens(_head(job))]
-    return Chunk(piece, span.start, span.end, tokens(text), head, _heading(job) + text)
+    return Chunk(piece, span.start, span.end, tokens(text), _head(job), _heading(job) + text)
 
 
-def _head(job: Job) -> str:
+def _head(job: Job) -> tuple[str, ...]:
     """Return the words over a memory: who said it when, the date spelled out; or its title."""
     if job.kind == "note":
-        return job.title or ""
-    at = job.created_at.astimezone(UTC)
-    return f"{job.author or ''} {at.day} {_MONTHS[at.month - 1]} {at.year} {_DAYS[at.weekday()]}"
+        return _words(job.title or "")
+    return _said(job.author or "", job.created_at.astimezone(UTC).date())
+
+
+@lru_cache(maxsize=4096)  # somebody says much on a day
+def _said(author: str, on: date) -> tuple[str, ...]:
+    return _words(f"{author} {on.day} {_MONTHS[on.month - 1]} {on.year} {_DAYS[on.weekday()]}")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(token.text for token in tokens(text))
 
 
 def _heading(job: Job) -> str:

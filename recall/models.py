@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -290,8 +290,7 @@ class Job:
     indexed: bool  # has chunks: of an older text, or another profile's
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A lower-case token at its place; parts of one word share or follow the place of the whole."""
 
     text: str
@@ -310,5 +309,5 @@ class Chunk:
     starts: int
     ends: int
     tokens: list[Token]
-    head: list[str]
+    head: tuple[str, ...]
     embedded: str

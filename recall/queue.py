@@ -131,10 +131,10 @@ async def unindexed(database: Database, tenant: int, ids: Sequence[int]) -> int:
 
 
 async def compact(database: Database) -> int:
-    """Fold the ledgers of word counts; return the rows written."""
+    """Fold what indexing appended (word counts, new words); return the counts written."""
 
     async def work(connection: Connection) -> int:
-        row = await (await connection.execute(query("compact_counts"))).fetchone()
+        row = await (await connection.execute(query("compact"))).fetchone()
         return int(row[0]) if row else 0
 
     return await database.run(work, NO_TENANT)

@@ -50,7 +50,8 @@ def tokens(text: str) -> list[Token]:
     place = 1
     for run in _RUN.findall(unicodedata.normalize("NFKC", text)):
         wholes, atoms = _cut(run)
-        found.extend(Token(whole, place) for whole in wholes)
+        for whole in wholes:
+            found.append(Token(whole, place))
         for atom in atoms:
             found.append(Token(atom, place))
             place += 1

@@ -33,11 +33,11 @@ log = logging.getLogger("recall.worker")
 #: service lets the database sleep. Whoever stores a memory in this process nudges.
 FIRST_WAIT = 1.0
 LAST_WAIT = 15 * 60.0
-#: While one loop writes, the other embeds. A third takes live memories alone: whatever a backfill
-#: has in hand, one of them waits for a slice of it, not for a batch.
+#: While one loop writes, the other embeds. A third takes live memories alone, which wait for no
+#: batch of a backfill.
 LOOPS = 2
-#: Ledgers of word counts are folded after so many memories, and when the queue runs empty.
-COMPACT_EVERY = 5_000
+#: What was appended is folded after so many memories, and when the queue runs empty.
+COMPACT_EVERY = 20_000
 #: Characters embedded between two looks at the clock.
 LONGEST_PART = 100_000
 

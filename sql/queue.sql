@@ -107,8 +107,8 @@ select count(*) from job where tenant_id = current_tenant() and memory_id = any(
 -- name: halfvec_oid
 select 'halfvec'::regtype::oid::integer;
 
--- name: compact_counts
-select compact_counts();
+-- name: compact
+select compact();
 
 -- Wake workers in other processes. Outside the transaction that stored: a NOTIFY in it would make
 -- commits wait for one another.

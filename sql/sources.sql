@@ -13,6 +13,12 @@ returning id, position;
 update source set position = %s::jsonb, updated_at = now()
 where id = %s and tenant_id = current_tenant();
 
+-- name: without_timeout
+set local statement_timeout = 0;
+
+-- name: analyze_stored
+analyze memory, job;
+
 -- name: source_position
 select position from source where id = %s and tenant_id = current_tenant();
 

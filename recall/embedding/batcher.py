@@ -1,10 +1,10 @@
 """The model behind an event loop: questions first and together, documents in between.
 
 Questions that arrive while one is being embedded form the next batch; the first goes at once, so
-nobody waits for company. Documents are embedded in slices. An engine that bears two calls at once
-gets a thread for each kind: a question takes 2.8 ms during a backfill and 2.3 ms without. With the
-other engines both kinds share one thread and slices are short: a question waits for the slice in
-hand at most, 38 ms in the median.
+nobody waits for company. An engine that bears several calls at once gets a thread for questions,
+one for a few documents and one for many, and the kernel shares the cores among them: a question
+takes 2.8 ms during a backfill and 2.3 ms without. With the other engines all share one thread, and
+documents go in short slices: a question waits for the slice in hand at most, 38 ms in the median.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float32]
 
 MOST_QUESTIONS = 64  # a batch; more would make the first of them wait for the last
-SLICE_SECONDS = 0.05  # on a thread shared with questions
-OWN_SLICE_SECONDS = 0.5  # on its own: long enough that its beginning and end do not show
+FEW_CHARACTERS = 8_000  # of live messages, say: they do not queue behind a backfill's
+SLICE_SECONDS = 0.05
 SLICE_CHARACTERS = 8_000  # of the first slice; the following ones are sized by its time
 CHARACTERS_ALWAYS = 8  # what the special tokens of even an empty text cost
 
@@ -43,12 +43,10 @@ class QueryBatcher:
         self._waiting: list[str] = []
         self._run: asyncio.Task[None] | None = None
         self._closed = False
-        self._questions = ThreadPoolExecutor(1, thread_name_prefix="recall-questions")
-        self._documents = self._questions
-        self._slice_seconds = SLICE_SECONDS
+        self._questions = self._few = self._many = ThreadPoolExecutor(1, "recall-questions")
         if embedder.concurrent:
-            self._documents = ThreadPoolExecutor(1, thread_name_prefix="recall-documents")
-            self._slice_seconds = OWN_SLICE_SECONDS
+            self._few = ThreadPoolExecutor(1, "recall-few-documents")
+            self._many = ThreadPoolExecutor(1, "recall-documents")
         self._slice = float(SLICE_CHARACTERS)
 
     async def embed(self, text: str) -> Vector:
@@ -71,7 +69,22 @@ class QueryBatcher:
         return await asyncio.shield(self._asked[text])
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return unit vectors [n, dimension] in order, letting questions pass between slices."""
+        """Return unit vectors [n, dimension] in order; questions pass meanwhile."""
+        if not self.embedder.concurrent:
+            return await self._in_slices(texts)
+        few = sum(map(len, texts)) <= FEW_CHARACTERS
+        threads = self._few if few else self._many
+        return await self._in(threads, self.embedder.embed_documents, texts)
+
+    async def aclose(self) -> None:
+        """Answer the questions already asked, then end the threads."""
+        self._closed = True
+        if self._run is not None:
+            await self._run
+        for threads in {self._questions, self._few, self._many}:
+            await asyncio.to_thread(threads.shutdown)
+
+    async def _in_slices(self, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self.embedder.dimension), np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         first = 0
@@ -79,19 +92,11 @@ class QueryBatcher:
             chosen = self._next_slice(texts, order, first)
             begun = time.perf_counter()
             vectors[chosen] = await self._in(
-                self._documents, self.embedder.embed_documents, [texts[i] for i in chosen]
+                self._questions, self.embedder.embed_documents, [texts[i] for i in chosen]
             )
             self._resize(time.perf_counter() - begun)
             first += len(chosen)
         return vectors
-
-    async def aclose(self) -> None:
-        """Answer the questions already asked, then end the threads."""
-        self._closed = True
-        if self._run is not None:
-            await self._run
-        for threads in {self._questions, self._documents}:
-            await asyncio.to_thread(threads.shutdown)
 
     def _next_slice(self, texts: Sequence[str], order: list[int], first: int) -> list[int]:
         last, characters = first, 0.0
@@ -102,7 +107,7 @@ class QueryBatcher:
 
     def _resize(self, seconds: float) -> None:
         """Move the slice towards the time that it should take, at most twofold at once."""
-        self._slice *= min(2.0, max(0.5, self._slice_seconds / max(seconds, 1e-6)))
+        self._slice *= min(2.0, max(0.5, SLICE_SECONDS / max(seconds, 1e-6)))
         self._slice = min(max(self._slice, 500.0), 2_000_000.0)
 
     async def _run_questions(self) -> None:
@@ -138,6 +143,6 @@ class QueryBatcher:
         self,
         threads: ThreadPoolExecutor,
         call: Callable[[Sequence[str]], Vectors],
-        texts: list[str],
+        texts: Sequence[str],
     ) -> asyncio.Future[Vectors]:
         return asyncio.get_running_loop().run_in_executor(threads, call, texts)

@@ -34,7 +34,8 @@ begin
   execute format('create index on chunk_%s (thread, created_at, memory_id, piece)', made);
   execute format('create index on chunk_%s (tenant_id, user_id, created_at)', made);
   execute format('create index on chunk_%s (tenant_id, created_at)', made);
-  execute format('create index on chunk_%s using gin (words) with (fastupdate = off)', made);
+  execute format('create index on chunk_%s using gin (words)
+                  with (fastupdate = on, gin_pending_list_limit = 512)', made);
   execute format('create table embedding_%s partition of embedding for values in (%s)', made, made);
   execute format('alter table embedding_%s add primary key (chunk_id)', made);
   execute format('alter table embedding_%s alter column meaning set storage plain', made);

@@ -31,7 +31,7 @@ as $$
   ) as distinct_lexemes
 $$;
 
-drop function if exists index_words;
+drop function if exists index_words, compact_counts;
 
 -- The tsvectors of texts given as their tokens and, where they have any, their places (default: one
 -- behind the other), each parted by spaces; and how many places hold a word that counts. For many
@@ -48,12 +48,11 @@ as $$
          count(distinct l.place)::integer
   from unnest(p_tokens, p_places) with ordinality as g(tokens, places, number)
   left join lateral (
-    select lexeme, coalesce(t.place, t.number) as place
+    select unnest(ts_lexize((select id from dictionary), t.token)) as lexeme,
+           coalesce(t.place, t.number) as place
     from rows from (
       unnest(string_to_array(g.tokens, ' ')), unnest(string_to_array(g.places, ' ')::integer[])
     ) with ordinality as t(token, place, number)
-    cross join dictionary as d
-    cross join lateral unnest(ts_lexize(d.id, t.token)) as lexeme
   ) as l on true
   group by g.number
 $$;
@@ -102,18 +101,18 @@ create or replace trigger count_inserted after insert on chunk
 create or replace trigger count_deleted after delete on chunk
   referencing old table as changed for each statement execute function count_words();
 
--- Fold the ledgers: many small rows of a word become one. Returns the rows that vanished.
+-- Fold what was appended: many small rows of a word become one in the ledger, and what the words'
+-- index keeps as a list of new rows goes where it belongs. Returns the ledgers' rows written.
 -- Security definer: it serves all tenants; it changes no sum. One at a time, by advisory lock.
-create or replace function compact_counts() returns bigint
+create or replace function compact() returns bigint
 language plpgsql security definer
 set search_path from current
 as $$
 declare
-  before bigint := 0;
   after bigint := 0;
   n bigint;
 begin
-  if not pg_try_advisory_xact_lock(hashtext('recall.compact_counts')) then
+  if not pg_try_advisory_xact_lock(hashtext('recall.compact')) then
     return 0;
   end if;
   with folded as (
@@ -130,5 +129,6 @@ begin
   insert into corpus_count
   select profile_id, tenant_id, sum(chunks), sum(length) from folded group by 1, 2;
   get diagnostics n = row_count;
+  perform gin_clean_pending_list(format('chunk_%s_words_idx', id)::regclass) from profile;
   return after + n;
 end $$;

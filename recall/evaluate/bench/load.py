@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: Length of what is added to a known vector when its line is told again: cosine 0.98.
 MOVED = 0.2
 FLOOR_TEXTS = 2_000
+ROUNDS = 5
 TABLES = """
 select relname from pg_class where relkind = 'r' and relnamespace = 'recall'::regnamespace
 """
@@ -129,39 +130,40 @@ class Loader:
         self._repeating = Repeating(service.embedder) if largest > len(corpus.lines) else None
 
     async def grow(self, tenant: int, size: int) -> Loaded:
-        """Store and index messages until there are `size`."""
+        """Store and index messages until there are `size`, the bare engine's turns in between."""
         messages = self._corpus.messages(self.size, size)
-        stored = await store(self._service, tenant, InMemory(f"{self.size}", messages))
-        return await self._index(messages, stored, size)
-
-    async def store(self, tenant: int, begin: int, size: int) -> None:
-        """Store `size` messages of the corpus as all that `tenant` has."""
-        messages = self._corpus.messages(begin, begin + size)
-        await store(self._service, tenant, InMemory("tenant", messages))
-
-    async def _index(self, messages: list[Message], stored: float, size: int) -> Loaded:
-        every = -(-len(messages) // FLOOR_TEXTS)
-        texts = embedded_texts(self._service.embedder, messages[::every])
+        sample = messages[:: -(-len(messages) // FLOOR_TEXTS)]
+        texts = embedded_texts(self._service.embedder, sample)
         large = len(messages) > build.LARGE
         if large:
             take_away(self._service)
-        waits = [_seconds(self._service.embedder, texts)]
-        begun = time.perf_counter()
-        await self.drain()
-        took = time.perf_counter() - begun
-        waits.append(_seconds(self._service.embedder, texts))
+        stored = took = 0.0
+        bare = [_seconds(self._service.embedder, texts)]
+        each = -(-len(messages) // ROUNDS)
+        for begin in range(0, len(messages), each):
+            source = InMemory(f"{self.size + begin}", messages[begin : begin + each])
+            stored += await store(self._service, tenant, source)
+            begun = time.perf_counter()
+            await self.drain()
+            took += time.perf_counter() - begun
+            bare.append(_seconds(self._service.embedder, texts))
         begun = time.perf_counter()
         if large:
             await build.repair(self._service.settings, lambda said: None)
         built = time.perf_counter() - begun
         settle(self._service)
-        # Chunks a second, said in memories: a long one is several texts.
-        bare = len(messages[::every]) / (sum(waits) / len(waits))
         anew = max(0, min(size, len(self._corpus.lines)) - self.size)
         self.size = size
+        # Memories, of which long ones are several texts.
+        engine = len(sample) * len(bare) / sum(bare)
         return Loaded(
-            len(messages), len(messages) / stored, len(messages) / took, bare, anew, built
+            len(messages), len(messages) / stored, len(messages) / took, engine, anew, built
         )
+
+    async def store(self, tenant: int, begin: int, size: int) -> None:
+        """Store `size` messages of the corpus as all that `tenant` has."""
+        messages = self._corpus.messages(begin, begin + size)
+        await store(self._service, tenant, InMemory("tenant", messages))
 
     async def drain(self) -> None:
         """Index everything that is stored."""

@@ -1,8 +1,9 @@
 """What a question costs: the whole way, over HTTP, and its floors, in turns on the same questions.
 
-At one client the sides change every ten questions, with more clients three times. The floor of a
-question is its own SQL (for the evidence, for the hits) plus its own embedding, by as many clients,
-nothing in between; the floor of the SQL is a bare HNSW search.
+At one client the sides change every ten questions, with more clients three times; each of those asks
+thirty questions at least, lest their first and last are most of it. The floor of a question is its
+own SQL (for the evidence, for the hits) plus its own embedding, by as many clients, nothing in
+between; the floor of the SQL is a bare HNSW search.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     Ask = Callable[[str], Awaitable[object]]
 
-TURN = 10  # questions of one client in a row
+TURN = 10  # questions of a client in a row
 TURNS = 3  # of many clients
 WARMING = 3  # questions a client, before its time is taken
 LONGEST_TURN = 60.0  # seconds; what was not asked by then is not asked
@@ -57,7 +58,8 @@ class Asking:
 
     async def measure(self, mode: Mode, clients: int, questions: int) -> list[Asked]:
         """Return a row for each path that questions in `mode` can take."""
-        texts = list(islice(self.fresh, max(questions, clients)))
+        least = 1 if clients == 1 else TURN * TURNS * clients
+        texts = list(islice(self.fresh, max(questions, least)))
         statements = await statements_of(self.service, self.tenant, texts, mode)
         bare = [(walk,) for walk in nearest(self.service, texts)]
         paths: dict[str, Ask] = {"in process": self._in_process(mode)}
@@ -117,7 +119,7 @@ async def ask_all(ask: Ask, texts: Sequence[str], clients: int) -> Timings:
 
 
 def _turns(questions: int, clients: int) -> Iterator[tuple[int, int]]:
-    size = TURN if clients == 1 else max(clients, -(-questions // TURNS))
+    size = TURN if clients == 1 else -(-questions // TURNS)
     return ((begin, min(begin + size, questions)) for begin in range(0, questions, size))
 
 
