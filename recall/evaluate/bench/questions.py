@@ -1,7 +1,7 @@
 """What a question costs: the whole way, over HTTP, and its floors, in turns on the same questions.
 
-At one client the sides change every ten questions, with more clients three times; each of those asks
-thirty questions at least, lest their first and last are most of it. The floor of a question is its
+At one client the sides change every ten questions, with more clients three times, and each of
+those asks thirty at least, lest their first and last are most of it. The floor of a question is its
 own SQL (for the evidence, for the hits) plus its own embedding, by as many clients, nothing in
 between; the floor of the SQL is a bare HNSW search.
 """
