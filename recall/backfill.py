@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 BATCH = 2_000  # items in one transaction
 LARGEST = 4_000_000  # characters in one transaction, but for what the last item is beyond
+MANY = 20_000  # memories stored at once, that the planner should know of
 AHEAD = 4  # batches read while one is stored: pages come in lumps
 
 #: Why a row older than what was asked for is skipped.
@@ -200,7 +201,7 @@ async def backfill(
             tally = await _store(database, place, batch, tally, wanted)
             report(tally)
             position = batch[-1].position
-    if tally.memories >= BATCH:
+    if tally.memories > MANY:
         await _analyze(database)
     # A reading that was cut short has no end to go on from.
     await advance(database, place, None if wanted.limit is not None else {"end": position})
@@ -272,7 +273,10 @@ async def _store(
 
 
 async def _analyze(database: Database) -> None:
-    """Tell the planner now what autovacuum would in a minute: the queue is long, take its index."""
+    """Tell the planner now what autovacuum would in a minute: these tables are not empty any more.
+
+    Or each batch would be indexed by sorting the whole queue and hashing all memories.
+    """
 
     async def work(connection: Connection) -> None:
         await connection.execute(query("without_timeout"))

@@ -17,7 +17,7 @@ where id = %s and tenant_id = current_tenant();
 set local statement_timeout = 0;
 
 -- name: analyze_stored
-analyze memory, job;
+analyze memory (id, tenant_id), job;
 
 -- name: source_position
 select position from source where id = %s and tenant_id = current_tenant();
