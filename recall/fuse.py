@@ -71,6 +71,11 @@ def idf(chunks: np.ndarray | int, corpus: int) -> Floats:
     return np.log1p(np.maximum(corpus - np.asarray(chunks) + 0.5, 0.0) / (np.asarray(chunks) + 0.5))
 
 
+def middles(lengths: Floats) -> Floats:
+    """Return where each turn's middle lies, counted in words from the first turn's beginning."""
+    return np.cumsum(lengths) - lengths / 2
+
+
 def score_rows(evidence: Evidence, around: int) -> Scores:
     """Return every row's words and meaning scores."""
     if not len(evidence.chunk_ids):
@@ -82,12 +87,12 @@ def score_rows(evidence: Evidence, around: int) -> Scores:
     mass = np.minimum(lengths, MASS_CAP) + MASS_FLOOR
     held = np.column_stack((body + evidence.head[order], lengths, mass * similarities, mass))
     shared = np.column_stack((body, lengths, SMOOTHING * mass * similarities, SMOOTHING * mass))
-    # Rows of one unbroken run of turns share a number; places count words along all runs.
+    # Rows of one unbroken run of turns share a number.
     runs = np.cumsum(~evidence.joined[order])
-    middles = np.cumsum(lengths) - lengths / 2
+    places = middles(lengths)
     for step in range(1, around + 1):
         early, late = slice(None, -step), slice(step, None)
-        near = np.exp((middles[early] - middles[late]) / TAU) * (runs[early] == runs[late])
+        near = np.exp((places[early] - places[late]) / TAU) * (runs[early] == runs[late])
         held[late] += near[:, None] * shared[early]
         held[early] += AFTER * near[:, None] * shared[late]
     by_word, window, top, bottom = held[:, :-3], held[:, -3], held[:, -2], held[:, -1]

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from conftest import ENGINE
 from nbclient import NotebookClient
+from sources_reading import SHARED
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -24,6 +25,9 @@ def test_a_notebook_runs_from_a_clean_kernel(
 ) -> None:
     monkeypatch.setenv("RECALL_HOME", str(prepared_home))
     monkeypatch.setenv("RECALL_ENGINE", ENGINE)
+    # Without the sets quality.ipynb measures nothing, and says so.
+    monkeypatch.setenv("RECALL_EVALUATION", str(SHARED / "evaluation"))
+    monkeypatch.setenv("RECALL_NOTEBOOK_QUICK", "1")
     copy = tmp_path / "notebooks"
     shutil.copytree(FOLDER, copy)
     notebook = nbformat.read(copy / path.name, as_version=4)
