@@ -96,8 +96,9 @@ class Worker:
                 if await self.step(lane):
                     wait = FIRST_WAIT
                     continue
-                await self._compact(1)
                 due = await queue.next_due(self._database)
+                if due is None:
+                    await self._compact(1)
             except Unavailable as error:
                 log.warning("%s Trying again in %.0f s; nothing is lost.", error, wait)
             try:

@@ -134,6 +134,19 @@ async def test_a_live_memory_waits_for_no_backfill(
         free.set()
 
 
+async def test_what_was_appended_is_folded_when_the_queue_runs_empty(
+    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+) -> None:
+    async with running_worker(worker), asyncio.timeout(20):
+        for number in range(3):
+            await memories.save_messages(database, tenant, said("the same words"))
+            worker.nudge()
+            while count(owner, "chunk") <= number:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        while count(owner, "corpus_count") > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_a_poisonous_memory_fails_alone(
     database: Database,
     tenant: int,
