@@ -82,7 +82,7 @@ async def _tenant(request: Request) -> int:
     return await gate.tenant(request)
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # a plain function would be given a thread
     service: Service = request.app.state.service
     return service
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -13,7 +12,7 @@ from recall import history
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
 from recall.errors import Invalid
-from recall.models import Answer, Question, sentence
+from recall.models import Question, sentence
 from recall.service import Service
 
 routes = APIRouter()
@@ -79,17 +78,11 @@ def _without_id(row: dict[str, Any]) -> dict[str, Any]:
 async def _recall(request: Request, question: Question, tenant: int, running: Service) -> Json:
     answer = await running.searcher.recall(tenant, question)
     request.app.state.metrics.question(answer)
-    return Json(_answer(answer, question))
+    return Json(answer, without=_not_asked_for(question))
 
 
-def _answer(answer: Answer, question: Question) -> dict[str, Any]:
-    """Leave out what was not asked for: `neighbors` and `explain` of a hit, `left_out`."""
-    value = asdict(answer)
-    for hit in value["results"]:
-        if question.neighbors is None:
-            del hit["neighbors"]
-        if not question.explain:
-            del hit["explain"]
-    if question.max_tokens is None:
-        del value["left_out"]
-    return value
+def _not_asked_for(question: Question) -> dict[str, Any]:
+    """Return which fields of an answer the question has no use for, as `Json` leaves them out."""
+    of_hits = {name for name in ("neighbors", "explain") if not getattr(question, name)}
+    of_answer = {"left_out": True} if question.max_tokens is None else {}
+    return of_answer | {"results": {"__all__": of_hits}}
