@@ -75,8 +75,8 @@ def test_a_run_measures_each_figure_beside_its_floor_and_leaves_nothing(
     ways = [*modes, ("HTTP", "hybrid")]
     assert set(asked) == {(*way, clients) for way in ways for clients in (1, 3)}
     assert all(row["errors"] == 0 for row in asked.values())
-    # Of many clients each asks thirty at least.
-    assert all(row["questions"] == {1: 4, 3: 90}[clients] for (*_, clients), row in asked.items())
+    # Of many clients each asks sixty at least.
+    assert all(row["questions"] == {1: 4, 3: 180}[clients] for (*_, clients), row in asked.items())
     assert [point["memories"] for point in results["growth"]] == [150, 300]
     assert results["quality"]["semantic_at_10"]["value"] == 1
     assert results["quality"]["keyword_at_10"]["value"] == 1

@@ -1,9 +1,9 @@
 """What a question costs: the whole way, over HTTP, and its floors, in turns on the same questions.
 
-At one client the sides change every ten questions, with more clients three times, and each of
-those asks thirty at least, lest their first and last are most of it. The floor of a question is its
-own SQL (for the evidence, for the hits) plus its own embedding, by as many clients, nothing in
-between; the floor of the SQL is a bare HNSW search.
+At one client the sides change every twenty questions, with more clients three times, and each of
+those asks sixty at least, lest the wait for the last of a turn is much of it. The floor of a
+question is its own SQL (for the evidence, for the hits) plus its own embedding, by as many clients,
+nothing in between; the floor of the SQL is a bare HNSW search.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     Ask = Callable[[str], Awaitable[object]]
 
-TURN = 10  # questions of a client in a row
+TURN = 20  # questions of a client in a row
 TURNS = 3  # of many clients
-WARMING = 3  # questions a client, before its time is taken
+WARMING = 20  # questions a client before its time is taken: a fresh connection maps its memory
 LONGEST_TURN = 60.0  # seconds; what was not asked by then is not asked
 FLOOR = "its SQL alone + its embedding alone"
 HNSW = "bare HNSW, nearest 50"
