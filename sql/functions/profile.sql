@@ -6,9 +6,9 @@
 
 -- An HNSW index as `create index` takes it, concurrently or not. Chat has many near twins, among
 -- which a careless graph loses its way: of the ten nearest of 225,000 lines pgvector's defaults
--- (m = 16, ef_construction = 64) find 93 % at ef_search 200. Care in building costs a search
--- nothing, where more edges do: m = 24 with ef_construction = 128 takes as long to build, and finds
--- what this finds (96 % at ef_search 100, 99 % at 400) behind 27 % more pages.
+-- (m = 16, ef_construction = 64) find 93 % at ef_search 200, this finds 97 % at 120. Care in
+-- building costs a search nothing, where more edges do: m = 24 with ef_construction = 128 takes as
+-- long to build and reads 9 % more pages for less (96 % at ef_search 100).
 create or replace function hnsw_index(p_profile smallint, p_dimension integer) returns text
 language sql immutable
 as $$

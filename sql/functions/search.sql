@@ -142,9 +142,9 @@ begin
 end $$;
 
 -- Which rows can matter to the keyword leg, as the text of a tsquery: those with one of the
--- question's rare words (rarest first, up to p_budget expected rows), with two of the others, or
--- with one of the others standing alone, whose weight no length dilutes (the high tier of Manning,
--- Raghavan and Schütze's tiered indexes, §7.2.1).
+-- question's rare words, with two of the others, or with one of the others standing alone, whose
+-- weight no length dilutes (the high tier of Manning, Raghavan and Schütze's tiered indexes,
+-- §7.2.1). Each kind takes the rarest first, up to p_budget expected rows.
 create function candidate_query(p_terms record, p_budget float8) returns text
 language plpgsql immutable
 as $$
@@ -163,7 +163,12 @@ begin
     v_parts := v_parts || quoted(v_words[i]);
   end loop;
   v_last := least(v_size, v_rare + 5);
+  v_total := 0;
   for i in v_rare + 1 .. v_last - 1 loop
+    v_total := v_total + p_terms.word_chunks[i]
+      * (select sum(n) from unnest(p_terms.word_chunks[i + 1 : v_last]) as n)
+      / greatest(p_terms.corpus_chunks, 1);
+    exit when v_total > p_budget and i > v_rare + 1;
     v_parts := v_parts || format('(%s & (%s))', quoted(v_words[i]),
       (select string_agg(quoted(w), '|') from unnest(v_words[i + 1 : v_last]) as w));
   end loop;
@@ -369,7 +374,7 @@ create function evidence(
 )
 language plpgsql volatile security definer
 set search_path from current
-set hnsw.ef_search = 100
+set hnsw.ef_search = 120
 set hnsw.iterative_scan = 'relaxed_order'
 as $$
 declare
@@ -482,7 +487,7 @@ begin
       select coalesce(array_agg(e.chunk_id), '{}'),
              coalesce(array_agg(1 - (e.meaning <=> p_meaning)), '{}')
       into embedded_ids, similarities
-      from embedding as e where e.profile_id = p_profile and e.chunk_id = any(v_ids);
+      from embedding as e where e.profile_id = p_profile and e.chunk_id = any(chunk_ids);
     else
       embedded_ids := '{}';
       similarities := '{}';

@@ -1,6 +1,6 @@
 """What a question costs: the whole way, over HTTP, and its floors, in turns on the same questions.
 
-At one client the sides change every twenty questions, with more clients three times, and each of
+At one client the sides change every ten questions, with more clients three times, and each of
 those asks sixty at least, lest the wait for the last of a turn is much of it. The floor of a
 question is its own SQL (for the evidence, for the hits) plus its own embedding, by as many clients,
 nothing in between; the floor of the SQL is a bare HNSW search.
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
     Ask = Callable[[str], Awaitable[object]]
 
-TURN = 20  # questions of a client in a row
+TURN = 10  # questions of one client in a row
 TURNS = 3  # of many clients
+LEAST = 60  # questions of each of many
 WARMING = 20  # questions a client before its time is taken: a fresh connection maps its memory
 LONGEST_TURN = 60.0  # seconds; what was not asked by then is not asked
 FLOOR = "its SQL alone + its embedding alone"
@@ -58,7 +59,7 @@ class Asking:
 
     async def measure(self, mode: Mode, clients: int, questions: int) -> list[Asked]:
         """Return a row for each path that questions in `mode` can take."""
-        least = 1 if clients == 1 else TURN * TURNS * clients
+        least = 1 if clients == 1 else LEAST * clients
         texts = list(islice(self.fresh, max(questions, least)))
         statements = await statements_of(self.service, self.tenant, texts, mode)
         bare = [(walk,) for walk in nearest(self.service, texts)]
