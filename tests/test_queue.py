@@ -241,3 +241,24 @@ async def test_folding_the_ledgers_changes_no_sum(
     await queue.compact(database)
     assert (owner.execute(sums).fetchall(), owner.execute(whole).fetchall()) == before
     assert owner.execute("select count(*) from word_count").fetchone() < rows
+
+
+async def test_folding_empties_the_list_before_the_words_index(
+    database: Database, tenant: int, worker: Any, owner: psycopg.Connection[Any]
+) -> None:
+    def pages_waiting() -> int:
+        """Return how many pages wait; they wait no longer."""
+        row = owner.execute(
+            "select sum(gin_clean_pending_list(format('chunk_%s_words_idx', id)::regclass))"
+            " from profile"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    await store(database, tenant, "words that wait")
+    await worker.step()
+    assert pages_waiting() > 0
+    await store(database, tenant, "more words that wait")
+    await worker.step()
+    await queue.compact(database)
+    assert pages_waiting() == 0
