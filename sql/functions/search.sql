@@ -374,7 +374,7 @@ create function evidence(
 )
 language plpgsql volatile security definer
 set search_path from current
-set hnsw.ef_search = 120
+set hnsw.ef_search = 100
 set hnsw.iterative_scan = 'relaxed_order'
 as $$
 declare

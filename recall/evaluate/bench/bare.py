@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 #: As wide as a hybrid question's own walk: a floor that finds less would be no floor.
-EF_SEARCH = 120
+EF_SEARCH = 100
 NEAREST = 50
 
 
