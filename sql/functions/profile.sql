@@ -7,8 +7,8 @@
 -- An HNSW index as `create index` takes it, concurrently or not. Chat has many near twins, among
 -- which a sparser graph loses its way: of the ten nearest of 225,000 lines, m = 16 with
 -- ef_construction = 64 (pgvector's defaults) finds 93 % where this finds 98 %, at ef_search 200.
--- With ef_construction = 200 it finds as much there behind a fifth fewer pages, but 94 % of a
--- million lines with small changes, where this finds 97 %, at ef_search 400.
+-- The same m with ef_construction = 200 finds as much there behind a fifth fewer pages, but among a
+-- million lines with small changes 94 % where this finds 97 %, at ef_search 400.
 create or replace function hnsw_index(p_profile smallint, p_dimension integer) returns text
 language sql immutable
 as $$
