@@ -29,6 +29,7 @@ ROWS = (
     {"tables"},
     {"api", "backfill_command", "follow_command", "evaluate.command"},
     {"cli"},
+    {"__main__"},
 )
 
 
