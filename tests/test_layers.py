@@ -13,7 +13,8 @@ PACKAGE = Path(recall.__file__).parent
 
 #: From the ground up. A part of a package may stand on a row of its own.
 ROWS = (
-    {"errors"},
+    {"errors", "pasted"},
+    {"urls"},
     {"settings", "models", "queries", "folders"},
     {"evidence", "vectors", "words", "text", "database", "cluster"},
     {"fuse"},
