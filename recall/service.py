@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recall import migrate, profiles
+from recall import migrate, preflight, profiles
 from recall.database import Database
 
 if TYPE_CHECKING:
@@ -48,16 +48,29 @@ class Service:
 
 
 @asynccontextmanager
+async def reached(settings: Settings, writes: bool = True) -> AsyncIterator[tuple[str, str]]:
+    """Yield the URLs for traffic and for the schema, of a server that was looked at before.
+
+    Starts the embedded one when no URL is set. `writes` is whether anything will be stored.
+    """
+    if not settings.embedded:
+        await preflight.check(settings.pooled_url, settings.direct_url, writes)
+        yield settings.pooled_url, settings.direct_url
+        return
+    from recall import embedded
+
+    use = await asyncio.to_thread(embedded.start, settings.home)
+    try:
+        yield use.server.url(), use.server.url()
+    finally:
+        use.release()
+
+
+@asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Open the database, the embedded one when no URL is set, its schema up to date."""
     async with AsyncExitStack() as stack:
-        url, direct = settings.pooled_url, settings.direct_url
-        if settings.embedded:
-            from recall import embedded
-
-            use = await asyncio.to_thread(embedded.start, settings.home)
-            stack.callback(use.release)
-            url = direct = use.server.url()
+        url, direct = await stack.enter_async_context(reached(settings))
         for name in await asyncio.to_thread(migrate.migrate, direct):
             log.info("Applied migration %s", name)
         database = Database(url, settings)
@@ -77,18 +90,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     from recall.worker import Worker
 
     async with AsyncExitStack() as stack:
-        # The model loads while Postgres starts.
-        opening = asyncio.create_task(
-            asyncio.to_thread(
-                open_embedder, settings.model, settings.home, settings.engine, settings.threads
-            )
+        # The model second: what is wrong with the database is said before one is loaded.
+        database = await stack.enter_async_context(open_database(settings))
+        embedder = await asyncio.to_thread(
+            open_embedder, settings.model, settings.home, settings.engine, settings.threads
         )
-        try:
-            database = await stack.enter_async_context(open_database(settings))
-        except BaseException:
-            await asyncio.wait([opening])
-            raise
-        embedder = await opening
         gc.freeze()  # what is loaded once is no garbage: collections need not walk over it
         profile = await profiles.ensure(database, embedder.identity, RECIPE)
         batcher = QueryBatcher(embedder)
