@@ -271,6 +271,17 @@ LIVE, BACKFILL = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that a worker holds; `token` proves it. `bytes` is the size of the memory's text."""
+
+    memory_id: int
+    tenant_id: int
+    token: int
+    lane: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A claimed memory with what indexing it needs. `token` proves the claim."""
 

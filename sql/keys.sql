@@ -29,7 +29,8 @@ with queued as (
   insert into job (memory_id, tenant_id, lane)
   select id, tenant_id, 1 from memory where tenant_id = %s
   on conflict (memory_id) do update
-    set token = nextval('job_token'), due_at = now(), attempts = 0, parked_at = null, error = null
+    set token = nextval('job_token'), due_at = 'epoch', attempts = 0, together = null, alone = 0,
+        parked_at = null, error = null
   returning memory_id
 )
 select count(*) from queued;
