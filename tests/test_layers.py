@@ -14,8 +14,8 @@ PACKAGE = Path(recall.__file__).parent
 #: From the ground up. A part of a package may stand on a row of its own.
 ROWS = (
     {"errors"},
-    {"settings", "models", "queries"},
-    {"evidence", "vectors", "words", "text", "database"},
+    {"settings", "models", "queries", "folders"},
+    {"evidence", "vectors", "words", "text", "database", "cluster"},
     {"fuse"},
     {"embedding"},
     {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
@@ -29,6 +29,7 @@ ROWS = (
     {"tables"},
     {"api", "backfill_command", "follow_command", "evaluate.command"},
     {"cli"},
+    {"__main__"},
 )
 
 
