@@ -17,6 +17,9 @@ order by k.id;
 -- name: revoke_key
 update api_key set revoked_at = now() where id = %s and revoked_at is null returning id;
 
+-- name: any_live_key
+select exists (select from api_key where revoked_at is null);
+
 -- name: tenant_of_key
 select tenant_id from api_key where digest = %s and revoked_at is null;
 
