@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from psycopg_pool import AsyncConnectionPool
 from strategies import SENTENCES
 
 from recall.api.limits import LARGEST_BODY
@@ -386,11 +385,7 @@ def test_while_the_database_is_away_the_service_lives_and_says_so(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def impatient(*args: Any, **options: Any) -> AsyncConnectionPool:
-        return AsyncConnectionPool(*args, **options | {"timeout": 1})
-
-    monkeypatch.setattr("recall.database.AsyncConnectionPool", impatient)
-    with httpx.Client(base_url=serve().url, timeout=60) as client:
+    with httpx.Client(base_url=serve(statement_timeout=1.0).url, timeout=60) as client:
         post(client, turn())
         databases.drop(settings.pooled_url)
         answer = client.post("/messages", json={"messages": [turn()]})

@@ -14,11 +14,12 @@ PACKAGE = Path(recall.__file__).parent
 #: From the ground up. A part of a package may stand on a row of its own.
 ROWS = (
     {"errors"},
-    {"settings", "models", "queries", "folders"},
-    {"evidence", "vectors", "words", "text", "database", "cluster"},
-    {"fuse"},
+    {"settings", "models", "queries", "folders", "faults", "supervisor"},
+    {"evidence", "vectors", "words", "text", "cluster", "connections"},
+    {"fuse", "embedded"},
+    {"database"},
     {"embedding"},
-    {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
+    {"migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
     | {"doctor", "languages", "expand", "pack", "rerank", "bell"},
     {"search", "worker", "sources"},
     {"build", "sample", "service", "backfill"},
@@ -26,6 +27,7 @@ ROWS = (
     {"register"},
     {"follow"},
     {"followers"},
+    {"runtime"},
     {"tables"},
     {"api", "backfill_command", "follow_command", "evaluate.command"},
     {"cli"},
