@@ -7,13 +7,14 @@ import gc
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from recall import migrate, preflight, profiles
+from recall import embedded, migrate, preflight, profiles
 from recall.database import Database
+from recall.supervisor import supervised
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from recall.embedding import Embedder, QueryBatcher
     from recall.models import Profile
@@ -38,8 +39,10 @@ class Service:
     profile: Profile
     searcher: Searcher
     worker: Worker
-    #: Call it after storing: wakes the worker of this process, or those of others.
-    nudge: Callable[[], None]
+
+    def nudge(self) -> None:
+        """Wake the worker of this process; those of others heard of it with the commit."""
+        self.worker.nudge()
 
     @property
     def direct_url(self) -> str:
@@ -47,21 +50,27 @@ class Service:
         return self.database.url if self.settings.embedded else self.settings.direct_url
 
 
-@asynccontextmanager
-async def reached(settings: Settings, writes: bool = True) -> AsyncIterator[tuple[str, str]]:
-    """Yield the URLs for traffic and for the schema, of a server that was looked at before.
+class Place(NamedTuple):
+    """Where the database is: the URLs for traffic and for the schema, and the embedded server."""
 
-    Starts the embedded one when no URL is set. `writes` is whether anything will be stored.
+    url: str
+    direct: str
+    server: embedded.Server | None
+
+
+@asynccontextmanager
+async def reached(settings: Settings, writes: bool = True) -> AsyncIterator[Place]:
+    """Yield where the database is, looked at before; the embedded one is started without a URL.
+
+    `writes` is whether anything will be stored.
     """
     if not settings.embedded:
         await preflight.check(settings.pooled_url, settings.direct_url, writes)
-        yield settings.pooled_url, settings.direct_url
+        yield Place(settings.pooled_url, settings.direct_url, None)
         return
-    from recall import embedded
-
     use = await asyncio.to_thread(embedded.start, settings.home)
     try:
-        yield use.server.url(), use.server.url()
+        yield Place(use.server.url(), use.server.url(), use.server)
     finally:
         use.release()
 
@@ -70,10 +79,10 @@ async def reached(settings: Settings, writes: bool = True) -> AsyncIterator[tupl
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Open the database, the embedded one when no URL is set, its schema up to date."""
     async with AsyncExitStack() as stack:
-        url, direct = await stack.enter_async_context(reached(settings))
+        url, direct, server = await stack.enter_async_context(reached(settings))
         for name in await asyncio.to_thread(migrate.migrate, direct):
             log.info("Applied migration %s", name)
-        database = Database(url, settings)
+        database = Database(url, settings, server)
         await database.open()
         stack.push_async_callback(database.close)
         yield database
@@ -82,7 +91,6 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 @asynccontextmanager
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Open the database and the model, and check that they belong together."""
-    from recall.bell import Bell
     from recall.embedding import QueryBatcher, open_embedder
     from recall.index import RECIPE
     from recall.rerank import Reranker
@@ -109,28 +117,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             profile,
             Searcher(database, profile, batcher, reranker),
             worker,
-            worker.nudge if settings.worker else Bell(database).ring,
         )
 
 
 @asynccontextmanager
 async def running_worker(worker: Worker) -> AsyncIterator[None]:
-    """Run `worker` beside the block; it finishes the batch in hand when the block ends."""
-    task = asyncio.create_task(worker.run())
-    try:
+    """Run `worker` beside the block; it gives back what is not done when the block ends."""
+    async with supervised() as supervisor:
+        worker.start(supervisor)
         yield
-    finally:
-        worker.stop()
-        await task
-
-
-async def work_alone(service: Service) -> None:
-    """Run the service's worker for stores made by other processes, until it is stopped."""
-    from recall.bell import listen
-
-    listening = asyncio.create_task(listen(service.direct_url, service.worker.nudge))
-    try:
-        await service.worker.run()
-    finally:
-        listening.cancel()
-        await asyncio.wait([listening])

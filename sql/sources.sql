@@ -13,14 +13,8 @@ returning id, position;
 update source set position = %s::jsonb, updated_at = now()
 where id = %s and tenant_id = current_tenant();
 
--- name: without_timeout
-set local statement_timeout = 0;
-
 -- name: analyze_stored
 analyze memory (id, tenant_id), job;
-
--- name: source_position
-select position from source where id = %s and tenant_id = current_tenant();
 
 -- Memories of this source whose row says something else now. Those that read otherwise are queued
 -- again, so that a worker that still holds the old text loses its claim; whose metadata alone
@@ -53,8 +47,8 @@ with given as materialized (
   insert into job as j (memory_id, tenant_id, lane)
   select id, current_tenant(), %(lane)s from changed where reads_otherwise order by id
   on conflict (memory_id) do update
-    set token = nextval('job_token'), lane = least(j.lane, excluded.lane), due_at = now(),
-        queued_at = now(), attempts = 0, parked_at = null, error = null
+    set token = nextval('job_token'), lane = least(j.lane, excluded.lane), due_at = 'epoch',
+        queued_at = now(), attempts = 0, together = null, alone = 0, parked_at = null, error = null
 )
 select key from changed;
 

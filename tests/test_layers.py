@@ -15,11 +15,12 @@ PACKAGE = Path(recall.__file__).parent
 ROWS = (
     {"errors", "pasted"},
     {"urls"},
-    {"settings", "models", "queries", "folders"},
-    {"evidence", "vectors", "words", "text", "database", "cluster"} | {"connecting"},
-    {"fuse"},
+    {"settings", "models", "queries", "folders", "faults", "supervisor"},
+    {"evidence", "vectors", "words", "text", "cluster", "connections", "connecting"},
+    {"fuse", "embedded"},
+    {"database"},
     {"embedding"},
-    {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
+    {"migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
     | {"doctor", "languages", "expand", "pack", "rerank", "bell"},
     {"search", "worker", "sources"},
     {"preflight"},
@@ -28,6 +29,7 @@ ROWS = (
     {"register"},
     {"follow"},
     {"followers"},
+    {"runtime"},
     {"tables"},
     {"api", "backfill_command", "follow_command", "evaluate.command"},
     {"cli"},

@@ -22,12 +22,12 @@ def migrate(
         from recall import migrate as migration
         from recall.service import reached
 
-        async with reached(read_settings(), writes=not status) as (_, direct):
+        async with reached(read_settings(), writes=not status) as place:
             if status:
-                files = await asyncio.to_thread(migration.status, direct)
+                files = await asyncio.to_thread(migration.status, place.direct)
                 lines = [f"{'applied' if f.applied else 'pending'}  {f.name}" for f in files]
             else:
-                names = await asyncio.to_thread(migration.migrate, direct)
+                names = await asyncio.to_thread(migration.migrate, place.direct)
                 lines = [f"applied  {name}" for name in names]
         typer.echo("\n".join(lines) or "nothing to apply")
 
