@@ -7,9 +7,9 @@ import gc
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from recall import migrate, profiles
+from recall import embedded, migrate, preflight, profiles
 from recall.database import Database
 from recall.supervisor import supervised
 
@@ -50,18 +50,36 @@ class Service:
         return self.database.url if self.settings.embedded else self.settings.direct_url
 
 
+class Place(NamedTuple):
+    """Where the database is: the URLs for traffic and for the schema, and the embedded server."""
+
+    url: str
+    direct: str
+    server: embedded.Server | None
+
+
+@asynccontextmanager
+async def reached(settings: Settings, writes: bool = True) -> AsyncIterator[Place]:
+    """Yield where the database is, looked at before; the embedded one is started without a URL.
+
+    `writes` is whether anything will be stored.
+    """
+    if not settings.embedded:
+        await preflight.check(settings.pooled_url, settings.direct_url, writes)
+        yield Place(settings.pooled_url, settings.direct_url, None)
+        return
+    use = await asyncio.to_thread(embedded.start, settings.home)
+    try:
+        yield Place(use.server.url(), use.server.url(), use.server)
+    finally:
+        use.release()
+
+
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Open the database, the embedded one when no URL is set, its schema up to date."""
     async with AsyncExitStack() as stack:
-        url, direct, server = settings.pooled_url, settings.direct_url, None
-        if settings.embedded:
-            from recall import embedded
-
-            use = await asyncio.to_thread(embedded.start, settings.home)
-            stack.callback(use.release)
-            server = use.server
-            url = direct = server.url()
+        url, direct, server = await stack.enter_async_context(reached(settings))
         for name in await asyncio.to_thread(migrate.migrate, direct):
             log.info("Applied migration %s", name)
         database = Database(url, settings, server)
@@ -80,18 +98,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     from recall.worker import Worker
 
     async with AsyncExitStack() as stack:
-        # The model loads while Postgres starts.
-        opening = asyncio.create_task(
-            asyncio.to_thread(
-                open_embedder, settings.model, settings.home, settings.engine, settings.threads
-            )
+        # The model second: what is wrong with the database is said before one is loaded.
+        database = await stack.enter_async_context(open_database(settings))
+        embedder = await asyncio.to_thread(
+            open_embedder, settings.model, settings.home, settings.engine, settings.threads
         )
-        try:
-            database = await stack.enter_async_context(open_database(settings))
-        except BaseException:
-            await asyncio.wait([opening])
-            raise
-        embedder = await opening
         gc.freeze()  # what is loaded once is no garbage: collections need not walk over it
         profile = await profiles.ensure(database, embedder.identity, RECIPE)
         batcher = QueryBatcher(embedder)

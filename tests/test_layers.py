@@ -13,15 +13,17 @@ PACKAGE = Path(recall.__file__).parent
 
 #: From the ground up. A part of a package may stand on a row of its own.
 ROWS = (
-    {"errors"},
+    {"errors", "pasted"},
+    {"urls"},
     {"settings", "models", "queries", "folders", "faults", "supervisor"},
-    {"evidence", "vectors", "words", "text", "cluster", "connections"},
+    {"evidence", "vectors", "words", "text", "cluster", "connections", "connecting"},
     {"fuse", "embedded"},
     {"database"},
     {"embedding"},
     {"migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
     | {"doctor", "languages", "expand", "pack", "rerank", "bell"},
     {"search", "worker", "sources"},
+    {"preflight"},
     {"build", "sample", "service", "backfill"},
     {"evaluate", "trigger"},
     {"register"},
