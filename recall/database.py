@@ -16,6 +16,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
+from recall import functions
 from recall.errors import Misconfigured, Overloaded, Unavailable
 from recall.queries import query
 
@@ -55,7 +56,7 @@ class Database:
     def __init__(self, url: str, settings: Settings) -> None:
         self.url = url
         self._timeout_ms = round(settings.statement_timeout * 1000)
-        self._search_path = "recall, public"
+        self._search_path = "recall, pg_temp"
         self._pool = AsyncConnectionPool(
             url,
             # No `check` and no idle connections kept: Neon suspends what is idle, and a pool of
@@ -87,7 +88,7 @@ class Database:
             await self._pool.close()
             raise Misconfigured(f"The database does not answer: {error}".strip()) from error
         if row is not None:
-            self._search_path = f"recall, {row[0]}"
+            self._search_path = functions.read(row[0]).path
 
     async def close(self) -> None:
         """Close every connection."""

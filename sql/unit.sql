@@ -15,6 +15,6 @@ select set_config('search_path', %(search_path)s, true),
        set_config('recall.tenant', %(tenant)s, true);
 
 -- name: vector_schema
-select n.nspname
+select quote_ident(n.nspname)
 from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace
 where e.extname = 'vector';
