@@ -14,11 +14,18 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recall.errors import Misconfigured
-from recall.queries import SQL
+from psycopg import sql
+
+from recall.errors import Misconfigured, SchemaRefused
+from recall.queries import SQL, query
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
+
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
 
 _CREATED = re.compile(r"^create or replace function (\w+)", re.MULTILINE)
 _GRANTED = re.compile(r"^grant execute on function ([\w, \n]+?) to recall_service", re.MULTILINE)
@@ -66,3 +73,41 @@ def spelled(text: str, vector: str) -> str:
         )
     text = _OF_VECTOR.sub(lambda found: f"{vector}.{found[0]}", text)
     return text.replace("<=>", f"operator({vector}.<=>)")
+
+
+def walk(connection: Connection, path: str = "pg_catalog, pg_temp") -> None:
+    """Let names be looked up in `path` until the transaction ends or this is called again."""
+    connection.execute("select pg_catalog.set_config('search_path', %s, true)", [path])
+
+
+def lacking(connection: Connection, wanted: Functions) -> list[str]:
+    """Return the names of this version's functions that are missing, or not as they should be."""
+    there = connection.execute(query("functions_there"), [wanted.schema]).fetchall()
+    sound = {
+        name
+        for name, owned, called, by_all in there
+        if owned and not by_all and called == (name in wanted.granted)
+    }
+    return sorted(wanted.names - sound)
+
+
+def define(connection: Connection, wanted: Functions) -> None:
+    """Define this version's functions unless they are there and whole."""
+    if not lacking(connection, wanted):
+        return
+    schema = sql.Identifier(wanted.schema)
+    found = connection.execute(query("schema_owner"), [wanted.schema]).fetchone()
+    if found is None:
+        connection.execute(sql.SQL("create schema {}").format(schema))
+    elif not found[1]:
+        raise SchemaRefused(f"The schema {wanted.schema} belongs to {found[0]}, not to recall.")
+    connection.execute(query("any_order"))
+    walk(connection, wanted.path)
+    connection.execute(wanted.text.encode())
+    walk(connection)
+    for rights in (
+        "revoke execute on all functions in schema {} from public",
+        "grant usage on schema {} to recall_service",
+    ):
+        connection.execute(sql.SQL(rights).format(schema))
+    connection.execute(query("record_functions"), [wanted.schema, wanted.checksum])

@@ -7,15 +7,24 @@ is lost.
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+import psycopg
+
+from recall.errors import SchemaRefused
 from recall.functions import spelled
-from recall.queries import SQL
+from recall.queries import SQL, query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+log = logging.getLogger("recall.shape")
 
 _END = re.compile(r";\n+(?=alter|create|grant|revoke|\Z)", re.IGNORECASE)
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
@@ -53,10 +62,39 @@ def expected(profiles: Sequence[str], vector: str) -> list[str]:
     ]
 
 
-def lost(there: Iterable[str], profiles: Sequence[str], vector: str) -> list[str]:
-    """Return the parts that should be there and are not."""
-    found = set(there)
-    return [part for part in expected(profiles, vector) if part not in found]
+def lost(connection: Connection, vector: str) -> list[str]:
+    """Return the parts that should be there and are not; changes nothing."""
+    there = {row[0] for row in connection.execute(query("parts")).fetchall()}
+    profiles: list[str] = []
+    if "create table recall.profile ()" in there:
+        profiles = [row[0] for row in connection.execute(query("profiles_there")).fetchall()]
+    return [part for part in expected(profiles, vector) if part not in there]
+
+
+def mend(connection: Connection, vector: str) -> None:
+    """Make again what is lost; raise SchemaRefused when only a backup can."""
+    parts = lost(connection, vector)
+    if gone := irreplaceable(parts):
+        raise SchemaRefused(
+            f"The database has lost {', '.join(gone)}, which only a backup can bring back; restore "
+            "it into an empty database (pg_restore says what it skips)."
+        )
+    for part in parts:
+        log.warning("Lost, and made again: %s", named(part))
+        try:
+            for statement in repair(part):
+                connection.execute(statement.encode())
+        except (psycopg.errors.InsufficientPrivilege, psycopg.OperationalError):
+            raise
+        except psycopg.Error as error:
+            raise SchemaRefused(
+                f"The database has lost a part that cannot be made again ({named(part)}): "
+                f"{error.diag.message_primary}."
+            ) from error
+    if parts and (left := lost(connection, vector)):
+        raise SchemaRefused(
+            f"The database has a part that is not recall's own: {named(left[0])} was meant."
+        )
 
 
 def irreplaceable(parts: Iterable[str]) -> list[str]:

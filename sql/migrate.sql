@@ -56,6 +56,26 @@ create table if not exists recall.function_file (
   defined_at timestamptz not null default now()
 );
 
+-- A restored database may stand in a cluster without the role, or under an owner who may not act as
+-- it. Whoever connects may know how; from here on everything is done as the owner.
+-- name: ready_role
+do $$
+declare
+  owner name := (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'recall');
+begin
+  if to_regrole('recall_service') is null then
+    begin
+      create role recall_service nologin noinherit nobypassrls;
+    exception when duplicate_object or unique_violation then null;  -- another database just did
+    end;
+  end if;
+  if not pg_has_role(owner, 'recall_service',
+       case when current_setting('server_version_num')::integer < 160000 then 'member' else 'set' end)
+  then
+    execute format('grant recall_service to %I', owner);
+  end if;
+end $$;
+
 -- name: has_ledger
 select to_regclass('recall.migration') is not null;
 

@@ -15,6 +15,8 @@ PACKAGE = Path(recall.__file__).parent
 ROWS = (
     {"errors"},
     {"settings", "models", "queries"},
+    {"functions", "ground"},
+    {"shape"},
     {"evidence", "vectors", "words", "text", "database"},
     {"fuse"},
     {"embedding"},
