@@ -1,68 +1,111 @@
-"""A bell between processes: who stores rings, workers elsewhere wake up.
+"""A bell between processes: who makes jobs rings with the commit, workers everywhere wake up.
 
-Only a hint: a worker that misses it finds the job by polling. Listening wants a connection that
-stays the same, so it uses the direct URL; an idle one does not keep Neon awake. When it breaks,
-the pauses between attempts grow, so that a suspended database may sleep.
+Listening wants a connection that stays the same, so it uses the direct URL. An idle one costs no
+statement and does not keep Neon awake. When Neon suspends, the connection is cut; to connect again
+at once would wake what just fell asleep. So a bell that was cut waits until this process uses the
+database anyway, or for LONGEST: who listens only for others (`recall worker`) looks again after a
+quarter of an hour. Whoever listens again has every duty look once for what it missed.
+
+A network can be deaf without an error. A process hears its own rings too: when one stays out, the
+connection is thrown away.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
 
-from recall.database import NO_TENANT
-from recall.errors import Unavailable
+from recall.connections import HOW, cut
+from recall.database import RING_EVERY
+from recall.faults import translated
 from recall.queries import query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from recall.database import Connection, Database
+    from recall.database import Database
+    from recall.supervisor import Duty
 
-log = logging.getLogger("recall.bell")
+JOBS, REGISTER, SOURCES = "recall_job", "recall_register", "recall_source"
 
-FIRST_PAUSE, LAST_PAUSE = 1.0, 15 * 60.0
+#: Seconds that a bell which was cut waits for this process to use the database by itself.
+LONGEST = 2 * 3600.0
+ALONE = 15 * 60.0
+#: Seconds between a ring of this process and the time by which it must have heard it.
+ECHO = 5.0
+#: Seconds between two attempts at a server that is away.
+FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 
 
 class Bell:
-    """Rings for workers in other processes, once however often it is asked to meanwhile."""
+    """Listens for one process; `wakes` says by channel whom to call."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        url: str,
+        wakes: Mapping[str, Callable[[], None]],
+        longest: float = LONGEST,
+    ) -> None:
         self._database = database
-        self._ringing: asyncio.Task[None] | None = None
+        self._url = url
+        self._wakes = wakes
+        self._longest = longest
+        self._heard_at = time.monotonic()
 
-    def ring(self) -> None:
-        """Wake the workers soon; never waits, never fails."""
-        if self._ringing is None or self._ringing.done():
-            self._ringing = asyncio.create_task(self._ring())
+    async def listen(self, duty: Duty) -> None:
+        """Call whom a ring is for, until cancelled."""
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            try:
+                await self._listen(duty)
+            except psycopg.OperationalError as error:
+                duty.fails(translated(error))
+            if time.monotonic() - began > LAST_PAUSE:  # it listened, and was cut
+                pause = FIRST_PAUSE
+                self._database.answered.clear()
+                await _at_most(self._database.answered.wait(), self._longest)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE)
 
-    async def _ring(self) -> None:
-        async def work(connection: Connection) -> None:
-            await connection.execute(query("ring"))
+    async def _listen(self, duty: Duty) -> None:
+        async with await psycopg.AsyncConnection.connect(self._url, **HOW) as connection:
+            await connection.execute(query("listen"))
+            self._heard_at = time.monotonic()
+            duty.rests()
+            for wake in self._wakes.values():  # whatever rang while nobody listened
+                wake()
+            echo = asyncio.create_task(self._want_echoes(connection))
+            try:
+                async for ring in connection.notifies():
+                    self._hear(ring)
+            finally:
+                echo.cancel()
 
-        try:
-            await self._database.run(work, NO_TENANT)
-        except Unavailable as error:
-            log.warning("%s Workers will find the job by themselves.", error)
+    def _hear(self, ring: psycopg.Notify) -> None:
+        self._heard_at = time.monotonic()
+        if ring.payload == str(self._database.process):
+            return
+        wake = self._wakes.get(ring.channel, lambda: None)
+        wake()
+        # Who rang may store more within the second, and rings once in it.
+        asyncio.get_running_loop().call_later(2 * RING_EVERY, wake)
+
+    async def _want_echoes(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        """Cut the connection when a ring of this process did not come back."""
+        while True:
+            await asyncio.sleep(ECHO)
+            rang_at = self._database.rang_at
+            if self._heard_at < rang_at < time.monotonic() - ECHO:
+                cut(connection)
 
 
-async def listen(url: str, wake: Callable[[], None], to: str = "listen") -> None:
-    """Call `wake` at every ring until cancelled; the query `to` says on which channel."""
-    pause = FIRST_PAUSE
-    while True:
-        try:
-            async with await psycopg.AsyncConnection.connect(
-                url, autocommit=True, connect_timeout=15
-            ) as connection:
-                await connection.execute(query(to))
-                wake()  # whatever rang while nobody listened
-                async for _ in connection.notifies():
-                    pause = FIRST_PAUSE
-                    wake()
-        except psycopg.OperationalError:
-            log.info("The bell is out of reach; polling until it is back.")
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LAST_PAUSE)
+async def _at_most(waiting: object, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(waiting, seconds)  # type: ignore[arg-type]
+    except TimeoutError:
+        return

@@ -6,6 +6,7 @@ RecallError
 ├── NotFound           what was named does not exist (in this tenant)
 ├── Unavailable        the database cannot be reached now; asking again may work
 │   └── Overloaded     more requests wait than the service will queue
+├── Broken             the system itself is at fault: asking again will not help before it is mended
 ├── Misconfigured      a setting makes a start pointless or unsafe
 │   ├── SchemaRefused  the database's schema and this code do not fit
 │   └── ModelMismatch  the model's vectors do not belong to the active profile
@@ -43,6 +44,10 @@ class Unavailable(RecallError):
 
 class Overloaded(Unavailable):
     """More requests wait for a connection than the service will queue."""
+
+
+class Broken(RecallError):
+    """The system itself is at fault: asking again will not help before it is mended."""
 
 
 class Misconfigured(RecallError):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, StrictBool, StrictInt, TypeAdapter
 
 from recall.errors import Invalid, NotFound
+from recall.models import Time
 from recall.queries import query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from typing import LiteralString
 
     from recall.database import Connection, Database
+
+#: What a cursor is made of: time, id, whether it leads back.
+_PLACE = TypeAdapter(tuple[Time, Annotated[StrictInt, Field(ge=0, lt=2**63 - 1)], StrictBool])
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,9 @@ class Cursor:
     def parse(cls, text: str) -> Cursor:
         """Return the cursor that `text` stands for; Invalid when recall never gave it out."""
         try:
-            at, id, back = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            return cls(datetime.fromisoformat(at), int(id), bool(back))
-        except (ValueError, TypeError, binascii.Error) as error:
+            packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            return cls(*_PLACE.validate_json(packed))
+        except ValueError as error:  # base64's and pydantic's own are ValueErrors too
             raise Invalid("cursor is not one that recall gave out.", "cursor") from error
 
 

@@ -64,11 +64,21 @@ async def revoke(database: Database, id: int) -> None:
         raise NotFound(f"There is no live key {id}.")
 
 
-async def tenant_of(database: Database, key: str) -> int | None:
-    """Return the tenant that `key` opens, or None."""
+async def any_live(database: Database) -> bool:
+    """Return whether any key opens anything."""
+
+    async def work(connection: Connection) -> bool:
+        row = await (await connection.execute(query("any_live_key"))).fetchone()
+        return row is not None and bool(row[0])
+
+    return await database.run(work, NO_TENANT)
+
+
+async def tenant_of(database: Database, digest: bytes) -> int | None:
+    """Return the tenant that the key of this digest opens, or None."""
 
     async def work(connection: Connection) -> int | None:
-        row = await (await connection.execute(query("tenant_of_key"), [digest(key)])).fetchone()
+        row = await (await connection.execute(query("tenant_of_key"), [digest])).fetchone()
         return row[0] if row else None
 
     return await database.run(work, NO_TENANT)

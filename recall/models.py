@@ -64,18 +64,25 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _aware(value: datetime) -> datetime:
-    """Read a naive time as UTC; keep inside what Postgres and JSON both can say."""
-    aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value
-    if not 1 <= aware.year <= 9998:
-        raise ValueError("must lie between the years 1 and 9998")
-    return aware
+def _utc(value: datetime) -> datetime:
+    """Return a time in UTC, a naive one read as such.
+
+    Its year is judged there, a year away from either end of what Python can say: whoever reads it
+    back may read it in another zone.
+    """
+    try:
+        at = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        at = None
+    if at is None or not 2 <= at.year <= 9998:
+        raise ValueError("must lie between the years 2 and 9998, in UTC")
+    return at
 
 
 Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID), BeforeValidator(_clean)]
 Content = Annotated[str, Field(min_length=1, max_length=LONGEST_CONTENT), BeforeValidator(_clean)]
 Title = Annotated[str, Field(max_length=LONGEST_TITLE), BeforeValidator(_clean)]
-Time = Annotated[datetime, AfterValidator(_aware)]
+Time = Annotated[datetime, AfterValidator(_utc)]
 Metadata = Annotated[dict[str, Any], BeforeValidator(_clean_json), AfterValidator(_small)]
 
 
@@ -268,6 +275,17 @@ class Profile:
 
 #: Lanes of the queue: live memories go before those of a backfill.
 LIVE, BACKFILL = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that a worker holds; `token` proves it. `bytes` is the size of the memory's text."""
+
+    memory_id: int
+    tenant_id: int
+    token: int
+    lane: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

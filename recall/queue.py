@@ -1,16 +1,18 @@
-"""The queue of memories that the index does not reflect yet: claim, finish, fail, release."""
+"""The queue of memories that the index does not reflect yet: claim, renew, finish, fail, release."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recall.database import NO_TENANT
-from recall.models import BACKFILL, Job
+from psycopg.rows import class_row, dict_row
+
+from recall.database import INDEXING, NO_TENANT, WHOLE
+from recall.models import BACKFILL, Claim, Job
 from recall.queries import query
 from recall.vectors import HalfVectors, HalfVectorsDumper
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     import numpy as np
@@ -19,15 +21,43 @@ if TYPE_CHECKING:
     from recall.models import Chunk, Profile
 
 
-async def claim(database: Database, limit: int, lease: float, lane: int = BACKFILL) -> list[Job]:
-    """Claim up to `limit` due jobs of up to `lane` for `lease` seconds, live and old ones first."""
+async def claim(database: Database, limit: int, lease: float, lane: int = BACKFILL) -> list[Claim]:
+    """Claim up to `limit` due jobs of one lane up to `lane` for `lease` seconds, oldest first."""
+
+    async def work(connection: Connection) -> list[Claim]:
+        await connection.execute(query("park_deadly"))
+        values = {"limit": limit, "lease": lease, "lane": lane}
+        async with connection.cursor(row_factory=class_row(Claim)) as cursor:
+            await cursor.execute(query("claim"), values)
+            return await cursor.fetchall()
+
+    return await database.run(work, NO_TENANT, within=INDEXING)
+
+
+async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
+    """Return what claimed jobs are about; those of memories erased meanwhile are left out."""
+    held = {claim.memory_id: claim for claim in claims}
 
     async def work(connection: Connection) -> list[Job]:
-        await connection.execute(query("park_exhausted"))
-        cursor = await connection.execute(
-            query("claim"), {"limit": limit, "lease": lease, "lane": lane}
-        )
-        return [Job(*row) for row in await cursor.fetchall()]
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query("memories_to_index"), [list(held)])
+            rows = {row["memory_id"]: row for row in await cursor.fetchall()}
+        return [
+            Job(tenant_id=claim.tenant_id, token=claim.token, lane=claim.lane, **rows[id])
+            for id, claim in held.items()
+            if id in rows
+        ]
+
+    return await database.read(work, NO_TENANT, within=INDEXING)
+
+
+async def renew(database: Database, claims: Iterable[Claim], lease: float) -> set[int]:
+    """Hold claims for `lease` seconds from now; return the memories whose claim still stood."""
+    values = _tokens(claims) | {"lease": lease}
+
+    async def work(connection: Connection) -> set[int]:
+        cursor = await connection.execute(query("renew"), values)
+        return {row[0] for row in await cursor.fetchall()}
 
     return await database.run(work, NO_TENANT)
 
@@ -57,7 +87,7 @@ async def finish(
             await _write(connection, profile, jobs[0].language, held, (chunks, vectors))
         return len(held)
 
-    return await database.run(work, jobs[0].tenant_id)
+    return await database.run(work, jobs[0].tenant_id, within=INDEXING)
 
 
 async def _write(
@@ -91,50 +121,86 @@ async def _write(
     await connection.execute(query("write_chunks"), values)
 
 
-async def fail(database: Database, jobs: Sequence[Job], error: str) -> None:
-    """Put failed jobs back with their error, to be tried later; the fifth failure parks them."""
-    await _return(database, "fail", jobs, error=error)
-
-
-async def release(database: Database, jobs: Sequence[Job]) -> None:
-    """Give claimed jobs back as if they had never been claimed."""
-    await _return(database, "release", jobs)
-
-
-async def _return(database: Database, statement: str, jobs: Sequence[Job], **values: str) -> None:
-    claims = {"memories": [j.memory_id for j in jobs], "tokens": [j.token for j in jobs]}
+async def fail(database: Database, errors: Mapping[Claim, str]) -> None:
+    """Put failed jobs back with their errors, to be tried later; the fifth failure parks one."""
+    values = _tokens(errors) | {"errors": list(errors.values())}
 
     async def work(connection: Connection) -> None:
-        await connection.execute(query(statement), claims | values)
+        await connection.execute(query("fail"), values)
 
     await database.run(work, NO_TENANT)
 
 
-async def next_due(database: Database) -> float | None:
-    """Return the seconds until the next job is due, None when none waits."""
+async def release(
+    database: Database, claims: Iterable[Claim | Job], within: float | None = None
+) -> None:
+    """Give claims back as if they had never been made."""
+    values = _tokens(claims)
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(query("release"), values)
+
+    await database.run(work, NO_TENANT, within=within)
+
+
+def _tokens(claims: Iterable[Claim | Job]) -> dict[str, Any]:
+    held = [(claim.memory_id, claim.token) for claim in claims]
+    return {"memories": [memory for memory, _ in held], "tokens": [token for _, token in held]}
+
+
+async def next_due(database: Database, lane: int = BACKFILL) -> float | None:
+    """Return the seconds until the next job of a lane up to `lane` is due, None if none waits."""
 
     async def work(connection: Connection) -> float | None:
-        row = await (await connection.execute(query("next_due"))).fetchone()
+        row = await (await connection.execute(query("next_due"), {"lane": lane})).fetchone()
         return row[0] if row else None
 
     return await database.read(work, NO_TENANT)
 
 
-async def unindexed(database: Database, tenant: int, ids: Sequence[int]) -> int:
-    """Return how many of these memories still wait to be indexed."""
+async def unindexed(database: Database, tenant: int, ids: Sequence[int]) -> tuple[int, int]:
+    """Return how many of these memories still wait to be indexed, and how many were given up."""
 
-    async def work(connection: Connection) -> int:
+    async def work(connection: Connection) -> tuple[int, int]:
         row = await (await connection.execute(query("unindexed"), [list(ids)])).fetchone()
-        return int(row[0]) if row else 0
+        assert row is not None
+        return row[0], row[1]
 
     return await database.read(work, tenant)
+
+
+async def parked(
+    database: Database, tenant: int, limit: int, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest `limit` memories that were given up, each with the reason, by column name.
+
+    `before` is the id of the last one of the page before.
+    """
+
+    async def work(connection: Connection) -> list[dict[str, Any]]:
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query("parked"), {"limit": limit, "before": before})
+            return await cursor.fetchall()
+
+    return await database.read(work, tenant)
+
+
+async def retry(database: Database, tenant: int, ids: Sequence[int] | None = None) -> int:
+    """Queue memories that were given up again, these or all; return how many there were."""
+
+    async def work(connection: Connection) -> int:
+        values = {"ids": None if ids is None else list(ids)}
+        return len(await (await connection.execute(query("retry"), values)).fetchall())
+
+    return await database.run(work, tenant, rings=True)
 
 
 async def compact(database: Database) -> int:
     """Fold what indexing appended (word counts, new words); return the counts written."""
 
     async def work(connection: Connection) -> int:
+        await connection.execute(query("sweep_signatures"))
         row = await (await connection.execute(query("compact"))).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, NO_TENANT)
+    return await database.run(work, NO_TENANT, within=WHOLE)

@@ -62,9 +62,11 @@ class Settings(BaseSettings):
     worker: bool = Field(default=True, description="Run a worker inside `recall serve`.")
     pool_size: int = Field(default=8, ge=1, le=200, description="Connections of one process.")
     statement_timeout: float = Field(
-        default=30.0, gt=0, description="Seconds that one statement may run."
+        default=15.0, gt=0, description="Seconds in the database for a request, retries included."
     )
-    lease: float = Field(default=60.0, gt=0, description="Seconds a worker owns a claimed job.")
+    lease: float = Field(
+        default=60.0, gt=0, le=300, description="Seconds a claimed job waits for a dead worker."
+    )
     batch: int = Field(default=1024, ge=1, le=1024, description="Memories a worker claims at once.")
 
     @field_validator("database_url", "database_direct_url", mode="before")

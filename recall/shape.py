@@ -30,7 +30,7 @@ _END = re.compile(r";\n+(?=alter|create|grant|revoke|\Z)", re.IGNORECASE)
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 
 #: What is derived from the rest, or is a list of what to derive: made again empty, and filled.
-_DERIVED = r"(?:job|chunk|embedding|word_count|corpus_count)(?:_\d+)?"
+_DERIVED = r"(?:job|committed|chunk|embedding|word_count|corpus_count)(?:_\d+)?"
 _OF_TRUTH = re.compile(
     rf"(?:create|alter) table recall\.(?!{_DERIVED} )(\w+) (?:\(|add column if not exists \"?(\w+))"
 )

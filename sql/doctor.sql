@@ -94,4 +94,5 @@ where c.relnamespace = 'recall'::regnamespace and not i.indisvalid;
 select count(*) from job where parked_at is not null;
 
 -- name: unpark_jobs
-update job set parked_at = null, attempts = 0, due_at = now() where parked_at is not null;
+update job set parked_at = null, attempts = 0, together = null, alone = 0, due_at = 'epoch'
+where parked_at is not null;

@@ -17,6 +17,9 @@ order by k.id;
 -- name: revoke_key
 update api_key set revoked_at = now() where id = %s and revoked_at is null returning id;
 
+-- name: any_live_key
+select exists (select from api_key where revoked_at is null);
+
 -- name: tenant_of_key
 select tenant_id from api_key where digest = %s and revoked_at is null;
 
@@ -29,7 +32,8 @@ with queued as (
   insert into job (memory_id, tenant_id, lane)
   select id, tenant_id, 1 from memory where tenant_id = %s
   on conflict (memory_id) do update
-    set token = nextval('job_token'), due_at = now(), attempts = 0, parked_at = null, error = null
+    set token = nextval('job_token'), due_at = 'epoch', attempts = 0, together = null, alone = 0,
+        parked_at = null, error = null
   returning memory_id
 )
 select count(*) from queued;

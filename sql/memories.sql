@@ -110,8 +110,8 @@ with changed as (
   insert into job as j (memory_id, tenant_id)
   select id, current_tenant() from changed
   on conflict (memory_id) do update
-    set token = nextval('job_token'), lane = 0, due_at = now(), queued_at = now(), attempts = 0,
-        parked_at = null, error = null
+    set token = nextval('job_token'), lane = 0, due_at = 'epoch', queued_at = now(), attempts = 0,
+        together = null, alone = 0, parked_at = null, error = null
 )
 select id from changed;
 

@@ -67,11 +67,11 @@ with relation as (
                 a.table_name, a.name)
   from attribute as a where a.attidentity = 'd' and not a.of_profile
   union all
-  select 6, a.table_name || to_char(a.attnum, '000'),
-         format('alter table recall.%s alter column %s set default %s', a.table_name, a.name,
-                pg_get_expr(d.adbin, d.adrelid))
+  select 6, a.table_name, format('alter table recall.%s ', a.table_name)
+         || string_agg(format('alter column %s set default %s', a.name,
+                              pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attnum)
   from attribute as a join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
-  where not a.of_profile
+  where not a.of_profile group by a.table_name
   union all
   select 7, p.proname, rtrim(pg_get_functiondef(p.oid), E'\n') from called as p
   union all

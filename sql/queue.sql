@@ -1,44 +1,73 @@
 -- The queue: jobs are claimed under a lease, finished by token, and parked after five failures.
 --
--- A claimed job is simply due later: when its worker dies, the lease runs out and another takes
--- it. The token drawn by a claim proves it; whoever lost the claim (the lease ran out, the note
--- was replaced) deletes no job and writes no chunk. Live memories (lane 0) go before a backfill's.
--- Claiming serves all tenants and runs as the owner; finishing runs as each job's tenant.
+-- A claimed job is due later, and whoever works on it moves that on while it works (a heartbeat);
+-- when its worker dies, the lease runs out and another takes it. The token drawn by a claim proves
+-- it: whoever lost the claim (the lease ran out, the note was replaced) deletes no job and writes
+-- no chunk. Live memories (lane 0) go before a backfill's. Claiming serves all tenants and runs as
+-- the owner; finishing runs as each job's tenant.
+--
+-- A job is due when its time has come, or lies further ahead than any lease or pause reaches: then
+-- the clock went back. New jobs are due since 1970.
 
+-- Of one lane at a time: fresh jobs first, as many as asked for. When there are none: jobs whose claim nobody ended, half
+-- as many together as the last time, so that the one which ends its workers is alone soon.
 -- name: claim
-with due as (
-  select memory_id from job
-  where parked_at is null and due_at <= now() and attempts < 5 and lane <= %(lane)s
-  order by lane, memory_id
-  limit %(limit)s
+with kind as materialized (
+  select lane, together from job
+  where parked_at is null and (due_at <= now() or due_at > now() + interval '10 minutes')
+    and lane <= %(lane)s
+  order by lane, (together is not null), memory_id
+  limit 1
+), due as materialized (
+  select memory_id from job as j
+  where parked_at is null and (due_at <= now() or due_at > now() + interval '10 minutes')
+    and lane = (select lane from kind)
+    and (together is not null) = (select together is not null from kind)
+    and (together is null or together = (select together from kind))
+  order by memory_id
+  limit (select least(%(limit)s, greatest(coalesce(together, 2 * %(limit)s) / 2, 1)) from kind)
   for update skip locked
 ), claimed as (
   update job as j
-  set due_at = now() + %(lease)s * interval '1 second', attempts = j.attempts + 1,
-      token = nextval('job_token')
-  from due
-  where j.memory_id = due.memory_id
+  set due_at = now() + %(lease)s * interval '1 second', token = nextval('job_token'),
+      together = (select count(*) from due),
+      alone = j.alone + ((select count(*) from due) = 1)::integer
+  from due as d
+  where j.memory_id = d.memory_id
   returning j.memory_id, j.tenant_id, j.token, j.lane
 )
-select c.memory_id, c.tenant_id, c.token, c.lane, t.language, m.kind, m.content,
-       m.title, m.role, m.author, m.user_id, m.session_id, m.created_at,
-       exists (select from chunk as k where k.memory_id = c.memory_id) as indexed
-from claimed as c
-join memory as m on m.id = c.memory_id
-join tenant as t on t.id = c.tenant_id
-order by c.lane, c.memory_id;
+select c.memory_id, c.tenant_id, c.token, c.lane, octet_length(m.content) as bytes
+from claimed as c join memory as m on m.id = c.memory_id
+order by c.memory_id;
 
--- Seconds until the next job is due; none when there is none.
+-- What claimed jobs are about. Apart from the claim: a row that cannot be read spoils no claim.
+-- name: memories_to_index
+select m.id as memory_id, t.language, m.kind, m.content, m.title, m.role, m.author, m.user_id,
+       m.session_id, m.created_at,
+       exists (select from chunk as k where k.memory_id = m.id) as indexed
+from memory as m join tenant as t on t.id = m.tenant_id
+where m.id = any(%s);
+
+-- The heartbeat: those of the claims that still hold.
+-- name: renew
+update job as j
+set due_at = now() + %(lease)s * interval '1 second'
+from unnest(%(memories)s::bigint[], %(tokens)s::bigint[]) as held(memory_id, token)
+where j.memory_id = held.memory_id and j.token = held.token
+returning j.memory_id;
+
+-- Seconds until the next job of these lanes is due; none when there is none.
 -- name: next_due
-select extract(epoch from min(due_at) - now())::float8
-from job where parked_at is null and attempts < 5;
+select min(case when due_at > now() + interval '10 minutes' then 0
+           else greatest(extract(epoch from due_at - now()), 0) end)::float8
+from job where parked_at is null and lane <= %(lane)s;
 
--- A job whose workers died five times never said why; it is parked all the same.
--- name: park_exhausted
+-- It was alone each time, and each time nobody was left to say how it went.
+-- name: park_deadly
 update job
 set parked_at = now(),
-    error = coalesce(error, 'every worker that claimed it died or lost its lease')
-where parked_at is null and attempts >= 5 and due_at <= now();
+    error = 'five workers in a row died, or were cut off, while they indexed this memory alone'
+where parked_at is null and alone >= 5 and due_at <= now();
 
 -- name: finish
 delete from job as j
@@ -84,25 +113,50 @@ with given as materialized (
 insert into embedding (chunk_id, profile_id, tenant_id, meaning)
 select id, %(profile)s, current_tenant(), meaning from given;
 
--- Back-off doubles from two seconds; the fifth failure parks the job with its error.
+-- Pauses double from four seconds; the fifth failure parks the job with its error. The claim ends.
 -- name: fail
 update job as j
-set error = %(error)s,
-    due_at = now() + least(2 * power(2, j.attempts), 300) * interval '1 second',
-    parked_at = case when j.attempts >= 5 then now() end
-from unnest(%(memories)s::bigint[], %(tokens)s::bigint[]) as held(memory_id, token)
-where j.memory_id = held.memory_id and j.token = held.token;
+set error = held.error, attempts = j.attempts + 1,
+    due_at = now() + least(2 * power(2, j.attempts + 1), 300) * interval '1 second',
+    parked_at = case when j.attempts >= 4 then now() end,
+    token = nextval('job_token'), together = null, alone = 0
+from unnest(%(memories)s::bigint[], %(tokens)s::bigint[], %(errors)s::text[])
+     as held(memory_id, token, error)
+where j.memory_id = held.memory_id and j.token = held.token
+returning extract(epoch from due_at - now())::float8;
 
--- Give claims back untouched: a worker that is told to stop does not make others wait.
+-- Give claims back as if they had never been made.
 -- name: release
 update job as j
-set due_at = now(), attempts = j.attempts - 1
+set due_at = 'epoch', token = nextval('job_token'), together = null, alone = 0
 from unnest(%(memories)s::bigint[], %(tokens)s::bigint[]) as held(memory_id, token)
 where j.memory_id = held.memory_id and j.token = held.token;
 
+-- How many of these memories wait, and how many were given up.
 -- name: unindexed
-select count(*) from job where tenant_id = current_tenant() and memory_id = any(%s)
-  and parked_at is null;
+select count(*) filter (where parked_at is null), count(*) filter (where parked_at is not null)
+from job where tenant_id = current_tenant() and memory_id = any(%s);
+
+-- Memories that were given up, and why; the newest first.
+-- name: parked
+select j.memory_id as id, m.kind, m.key, s.key as session_id, left(m.content, 200) as begins,
+       j.attempts, j.parked_at, j.error
+from job as j
+join memory as m on m.id = j.memory_id
+left join session as s on s.id = m.session_id
+where j.tenant_id = current_tenant() and j.parked_at is not null
+  and (%(before)s::bigint is null or j.memory_id < %(before)s)
+order by j.memory_id desc
+limit %(limit)s;
+
+-- Try them again from the start: these, or all of the tenant.
+-- name: retry
+update job
+set parked_at = null, error = null, attempts = 0, alone = 0, together = null, due_at = 'epoch',
+    token = nextval('job_token')
+where tenant_id = current_tenant() and parked_at is not null
+  and (%(ids)s::bigint[] is null or memory_id = any(%(ids)s))
+returning memory_id;
 
 -- name: halfvec_oid
 select atttypid::integer from pg_attribute
@@ -111,10 +165,20 @@ where attrelid = 'embedding'::regclass and attname = 'meaning';
 -- name: compact
 select compact();
 
--- Wake workers in other processes. Outside the transaction that stored: a NOTIFY in it would make
--- commits wait for one another.
+-- Signatures of processes that are no more (`sql/unit.sql`).
+-- name: sweep_signatures
+delete from committed where at < now() - interval '1 day';
+
+-- Tell the workers of every process that there are jobs, in the transaction that made them: they
+-- hear it if and when it commits, even if its process dies there and then. A NOTIFY makes commits
+-- take turns, so a process rings once a second at most, and who hears it looks twice.
 -- name: ring
-select pg_notify('recall_job', '');
+select pg_notify('recall_job', %s);
+
+-- name: ring_register
+select pg_notify('recall_register', '');
 
 -- name: listen
 listen recall_job;
+listen recall_register;
+listen recall_source;

@@ -53,8 +53,8 @@ with given as materialized (
   insert into job as j (memory_id, tenant_id, lane)
   select id, current_tenant(), %(lane)s from changed where reads_otherwise order by id
   on conflict (memory_id) do update
-    set token = nextval('job_token'), lane = least(j.lane, excluded.lane), due_at = now(),
-        queued_at = now(), attempts = 0, parked_at = null, error = null
+    set token = nextval('job_token'), lane = least(j.lane, excluded.lane), due_at = 'epoch',
+        queued_at = now(), attempts = 0, together = null, alone = 0, parked_at = null, error = null
 )
 select key from changed;
 

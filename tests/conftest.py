@@ -305,7 +305,8 @@ def serve(
 
     def start(**overrides: Any) -> Running:
         own = settings.model_copy(update=overrides)
-        listening = socket.create_server(("127.0.0.1", 0))
+        everywhere = own.host == "0.0.0.0"
+        listening = socket.create_server((own.host if everywhere else "127.0.0.1", 0))
         config = uvicorn.Config(create_app(own), log_config=None, timeout_graceful_shutdown=5)
         server = uvicorn.Server(config)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,9 @@ import psycopg
 import pytest
 from conftest import make_home, remove_home
 
-from recall import embedded
-from recall.errors import Misconfigured
+from recall import cluster, embedded
+from recall.errors import Misconfigured, Unavailable
+from recall.folders import private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,7 +194,7 @@ def test_an_interrupted_first_start_is_begun_again(own_home: Path) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that cannot work is given up soon."""
-    monkeypatch.setattr(embedded, "START_SECONDS", 8)
+    monkeypatch.setattr(cluster, "START_SECONDS", 8)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -210,7 +213,7 @@ def test_a_home_with_a_long_path_has_its_socket_elsewhere() -> None:
     deep = home / ("d" * 60) / ("e" * 60)
     try:
         with used(deep) as use:
-            assert len(str(use.server.socket)) <= embedded.LONGEST_SOCKET_FOLDER
+            assert len(str(use.server.socket)) <= cluster.LONGEST_SOCKET_FOLDER
             assert stat.S_IMODE(use.server.socket.stat().st_mode) == 0o700
             assert execute(use.server.url(), "select 1") == [(1,)]
     finally:
@@ -225,3 +228,121 @@ def test_a_home_with_strange_characters_works(own_home: Path, name: str) -> None
     with used(strange) as use:
         assert execute(use.server.url(), "select 1") == [(1,)]
     assert eventually(lambda: postmaster(strange) is None)
+
+
+def test_a_server_that_was_killed_is_not_alive_and_is_revived_by_one_of_many(
+    own_home: Path,
+) -> None:
+    with used(own_home) as use:
+        execute(use.server.url(), "create table kept as select 1 as one")
+        assert embedded.alive(use.server)
+        assert not embedded.revive(use.server), "it answers"
+        pid = postmaster(own_home)
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        assert eventually(lambda: not embedded.alive(use.server))
+        with ThreadPoolExecutor(4) as threads:
+            revived = list(threads.map(embedded.revive, [use.server] * 4))
+        assert sorted(revived) == [False, False, False, True]
+        assert embedded.alive(use.server)
+        assert execute(use.server.url(), "select one from kept") == [(1,)]
+    assert eventually(lambda: postmaster(own_home) is None), "its keeper watches the new one"
+
+
+def test_a_pid_that_became_another_programs_is_no_server(own_home: Path) -> None:
+    with used(own_home) as use:
+        file = use.server.data / "postmaster.pid"
+        written = file.read_text()
+        file.write_text(written.replace(written.splitlines()[0], str(os.getpid()), 1))
+        assert not embedded.alive(use.server)
+        file.write_text(written)
+        assert embedded.alive(use.server)
+        file.write_text("no number")
+        assert not embedded.alive(use.server)
+        file.write_text(written)
+
+
+def test_a_pid_file_that_names_another_program_does_not_keep_the_server_from_starting(
+    own_home: Path,
+) -> None:
+    with used(own_home) as use:
+        file = use.server.data / "postmaster.pid"
+        written = file.read_text()
+    assert eventually(lambda: not file.exists() and not keepers(own_home))
+    file.write_text(written.replace(written.splitlines()[0], str(os.getpid()), 1))
+    shutil.chown(file, *[file.parent.stat().st_uid, file.parent.stat().st_gid])
+    with used(own_home) as use:
+        assert execute(use.server.url(), "select 1") == [(1,)]
+
+
+def test_a_cluster_of_another_postgres_is_refused_in_a_sentence(own_home: Path) -> None:
+    with used(own_home) as use:
+        version = use.server.data / "PG_VERSION"
+    assert eventually(lambda: postmaster(own_home) is None)
+    version.write_text("17\n")
+    with pytest.raises(Misconfigured, match="was made by Postgres 17, and recall carries 18"):
+        embedded.start(own_home)
+    version.write_text("18\n")
+
+
+def test_why_it_does_not_start_is_said_at_once(own_home: Path) -> None:
+    with used(own_home) as use:
+        settings = use.server.data / "postgresql.auto.conf"
+    assert eventually(lambda: postmaster(own_home) is None and not keepers(own_home))
+    with settings.open("a") as file:
+        file.write("shared_buffers = 'plenty'\n")
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=r"does not start: .*server\.log says more"):
+        embedded.start(own_home)
+    assert time.monotonic() - began < cluster.START_SECONDS / 2
+
+
+def test_a_folder_that_somebody_else_made_first_is_not_taken(tmp_path: Path) -> None:
+    ours = (os.geteuid(), os.getegid())
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o755)
+    link = tmp_path / "link"
+    link.symlink_to(victim)
+    with pytest.raises(Misconfigured, match="is a link or a file"):
+        private(link, *ours)
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o755
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(Misconfigured, match="is a link or a file"):
+        private(file, *ours)
+    own = tmp_path / "own"
+    for _ in range(2):
+        private(own, *ours)
+        assert stat.S_IMODE(own.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+def test_a_folder_of_another_user_or_with_something_of_theirs_is_not_taken(tmp_path: Path) -> None:
+    nobody = 65534
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o777)
+    os.chown(theirs, nobody, nobody)
+    with pytest.raises(Misconfigured, match="belongs to another user"):
+        private(theirs, 0, 0)
+    assert theirs.stat().st_uid == nobody
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    (ours / "socket").touch()
+    os.chown(ours / "socket", nobody, nobody)
+    with pytest.raises(Misconfigured, match="belongs to another user"):
+        private(ours, 0, 0)
+
+
+def test_nobody_else_can_hold_a_lock(own_home: Path) -> None:
+    with used(own_home) as use:
+        locks = list(use.server.root.glob("*.lock"))
+        assert {lock.name for lock in locks} >= {"start.lock", "users.lock"}
+        for lock in locks:
+            assert stat.S_IMODE(lock.stat().st_mode) == 0o600, lock
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_home_that_is_no_folder_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match=r"RECALL_HOME=.*cannot be used"):
+        embedded.start(tmp_path / name)

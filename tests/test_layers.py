@@ -14,10 +14,10 @@ PACKAGE = Path(recall.__file__).parent
 #: From the ground up. A part of a package may stand on a row of its own.
 ROWS = (
     {"errors"},
-    {"settings", "models", "queries"},
+    {"settings", "models", "queries", "folders"},
     {"functions", "ground"},
     {"shape"},
-    {"evidence", "vectors", "words", "text", "database"},
+    {"evidence", "vectors", "words", "text", "database", "cluster"},
     {"fuse"},
     {"embedding"},
     {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
@@ -31,6 +31,7 @@ ROWS = (
     {"tables"},
     {"api", "backfill_command", "follow_command", "evaluate.command"},
     {"cli"},
+    {"__main__"},
 )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import SENTENCES, SESSIONS, START, messages, notes, scopes
+from strategies import AUTHORS, SENTENCES, SESSIONS, START, TOPICS, USERS, messages, notes, scopes
 
 from recall import keys, memories
 from recall.models import Message, Mode, Note, Question
@@ -257,6 +257,43 @@ async def test_a_filter_keeps_what_it_names(
             answer = await searcher.recall(tenant, Question(query="apples", mode=mode, **scope))
             wanted = sorted(f"apples {n}" for n in expected.split())
             assert sorted(contents(answer)) == wanted, (mode, scope)
+
+
+#: Turns of one session, any column of which that may be null is so here and there.
+turns_with_gaps = st.lists(
+    st.tuples(st.sampled_from(AUTHORS), st.sampled_from(USERS), st.sampled_from(TOPICS)),
+    min_size=2,
+    max_size=8,
+)
+
+
+@given(turns_with_gaps, scopes, st.booleans())
+async def test_what_a_neighbour_lacks_hides_nothing_and_fails_nothing(
+    path: str,
+    database: Database,
+    worker: Worker,
+    searcher: Searcher,
+    gaps: list[tuple[Any, ...]],
+    scope: dict[str, Any],
+    apart: bool,
+) -> None:
+    """The turns beside a hit are context, whether a filter's column is null in them or not."""
+    tenant = await keys.tenant_id(database, f"search {next(_numbers)}")
+    turns = [
+        said(f"apples number {n}", session_id="alpha", author=author, user_id=user,
+             metadata=metadata, created_at=START + timedelta(hours=n))
+        for n, (author, user, metadata) in enumerate(gaps)
+    ]  # fmt: skip
+    note = Note(content="apples in a note", created_at=START)
+    ids = await remember(database, worker, tenant, *turns, note)
+    single = [{name: value} for name, value in scope.items()] if apart else [scope]
+    for filters in single:
+        wanted = {id for id, m in zip(ids, [*turns, note], strict=True) if matches(m, filters)}
+        for mode in MODES:
+            answer = await searcher.recall(
+                tenant, Question(query="apples", mode=mode, explain=True, **filters)
+            )
+            assert {hit.id for hit in answer.results} == wanted, (mode, filters)
 
 
 async def test_a_crowd_of_twins_leaves_room_for_the_others(

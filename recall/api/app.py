@@ -34,8 +34,8 @@ async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """
     async with open_service(settings) as service:
         default = await keys.tenant_id(service.database, DEFAULT_TENANT)
-        gate = Gate(service.database, default)
-        await gate.check_bind(settings.host)
+        gate = Gate(service.database, default, settings.host)
+        await gate.check_bind()
         if settings.embedded and settings.sample:
             loaded = await load_sample(service.database, default)
             if loaded:

@@ -1,10 +1,19 @@
-"""Who is asking: which tenant a request acts for."""
+"""Who is asking: which tenant a request acts for.
+
+A service bound to loopback is *keyless* as long as nobody made a key: it acts for the default
+tenant, and answers this machine alone. From the first key that it meets it wants one, until it is
+started again; revoking the last key shuts a service, it never opens one. A service bound to
+anything else wants a key always.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import re
 import time
-from typing import Annotated
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import Depends, Request
 
@@ -13,68 +22,102 @@ from recall.database import Database
 from recall.errors import Misconfigured, Unauthorized
 from recall.service import Service
 
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+T = TypeVar("T")
+
 #: Seconds that a key's tenant is remembered: a revoked key opens nothing after as long.
 REMEMBERED = 10.0
+#: Seconds that a key is remembered to open nothing: a new key opens after as long at the latest.
+REFUSED = 3.0
 MOST_REMEMBERED = 10_000
+#: Unknown keys that are looked up at once: the pool is for those who have one.
+LOOKUPS = 2
+
+_HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?", re.ASCII)
 
 
 class Gate:
-    """Tells a request's tenant from its key; without any key configured, only loopback enters."""
+    """Tells a request's tenant from its key."""
 
-    def __init__(self, database: Database, default: int) -> None:
+    def __init__(self, database: Database, default: int, host: str) -> None:
         self._database = database
         self._default = default
-        self._known: dict[str, tuple[float, int]] = {}
-        self._keyed: tuple[float, bool] = (0.0, False)
+        self._host = host
+        self._keyless = _loopback(host)
+        self._looked = -REMEMBERED
+        self._known: dict[bytes, tuple[float, int]] = {}
+        self._unknown: dict[bytes, float] = {}
+        self._lookups = asyncio.Semaphore(LOOKUPS)
 
-    async def check_bind(self, host: str) -> None:
-        """Refuse to serve the network without keys."""
-        if not _loopback(host) and not await self._has_keys():
+    async def check_bind(self) -> None:
+        """Refuse to serve the network while there is no key."""
+        if not self._keyless and not await keys.any_live(self._database):
             raise Misconfigured(
-                f"RECALL_HOST={host} would serve everybody without a key. Make one with "
+                f"RECALL_HOST={self._host} would serve everybody without a key. Make one with "
                 "`recall keys create NAME`, or serve on 127.0.0.1."
             )
 
-    async def tenant(self, request: Request) -> int:
+    async def tenant(self, request: HTTPConnection) -> int:
         """Return the tenant that the request acts for; raises Unauthorized."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and key.strip():
-            return await self._tenant_of(key.strip())
-        if await self._has_keys():
+            return await self._tenant_of(keys.digest(key.strip()))
+        if not await self._still_keyless():
             raise Unauthorized("This service wants a key: send `Authorization: Bearer KEY`.")
         # A web page elsewhere can make a browser call 127.0.0.1 under a name of its own.
-        if not _loopback(request.url.hostname or ""):
+        if not (_from_here(request) and _to_here(request)):
             raise Unauthorized("Without keys recall answers only to 127.0.0.1 and localhost.")
         return self._default
 
-    async def _tenant_of(self, key: str) -> int:
-        now = time.monotonic()
-        until, tenant = self._known.get(key, (0.0, 0))
-        if until > now:
-            return tenant
-        found = await keys.tenant_of(self._database, key)
-        if found is None:
-            raise Unauthorized("This key opens nothing.")
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
-        self._known[key] = (now + REMEMBERED, found)
-        return found
+    async def _tenant_of(self, digest: bytes) -> int:
+        async with nullcontext() if digest in self._known else self._lookups:
+            now = time.monotonic()
+            until, tenant = self._known.get(digest, (0.0, 0))
+            if until > now:
+                return tenant
+            if self._unknown.get(digest, 0.0) < now:
+                found = await keys.tenant_of(self._database, digest)
+                if found is not None:
+                    _remember(self._known, digest, (now + REMEMBERED, found))
+                    return found
+                self._known.pop(digest, None)
+                _remember(self._unknown, digest, now + REFUSED)
+        raise Unauthorized("This key opens nothing.")
 
-    async def _has_keys(self) -> bool:
-        until, keyed = self._keyed
-        if until < time.monotonic():
-            keyed = any(key.revoked_at is None for key in await keys.listed(self._database))
-            self._keyed = (time.monotonic() + REMEMBERED, keyed)
-        return keyed
+    async def _still_keyless(self) -> bool:
+        if self._keyless and self._looked + REMEMBERED <= time.monotonic():
+            self._keyless = not await keys.any_live(self._database)
+            self._looked = time.monotonic()
+        return self._keyless
+
+
+def _remember(known: dict[bytes, T], digest: bytes, what: T) -> None:
+    """Keep the newest; a digest is as long whatever was sent."""
+    known.pop(digest, None)
+    if len(known) >= MOST_REMEMBERED:
+        del known[next(iter(known))]
+    known[digest] = what
 
 
 def _loopback(host: str) -> bool:
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _from_here(request: HTTPConnection) -> bool:
+    return request.client is not None and _loopback(request.client.host)
+
+
+def _to_here(request: HTTPConnection) -> bool:
+    """Return whether the one Host that the request names is this machine's loopback."""
+    named = [_HOST.fullmatch(host) for host in request.headers.getlist("host")]
+    return len(named) == 1 and named[0] is not None and _loopback(named[0][1])
 
 
 async def _tenant(request: Request) -> int:

@@ -454,7 +454,9 @@ begin
       select coalesce(array_agg(c.id), ''{}''), coalesce(array_agg(c.memory_id), ''{}''),
              coalesce(array_agg(c.piece), ''{}''), coalesce(array_agg(c.thread), ''{}''),
              coalesce(array_agg(c.created_at), ''{}''), coalesce(array_agg(c.length), ''{}''),
-             coalesce(array_agg(c.digest), ''{}''), coalesce(array_agg(%2$s), ''{}''),
+             coalesce(array_agg(c.digest), ''{}''),
+             -- A column that is null, as a turn''s user may be, is not what a filter names.
+             coalesce(array_agg(coalesce((%2$s), false)), ''{}''),
              -- Most neighbours hold none of the words: one look at all saves two at each.
              coalesce(array_agg(m.matches), ''{}''),
              coalesce(array_agg(array[%3$s]::real[]) filter (where m.matches), ''{}''),

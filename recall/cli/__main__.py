@@ -1,0 +1,5 @@
+"""`python -m recall.cli`."""
+
+from recall.cli import app
+
+app()

@@ -1,0 +1,95 @@
+"""Commands that measure what is found, and how fast."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recall.cli.frame import app, log, read_settings, run
+
+
+@app.command(name="eval")
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Evaluation set, JSONL.")],
+    mode: Annotated[str, typer.Option(help="hybrid, semantic, keyword or all.")] = "all",
+    rrf: Annotated[bool, typer.Option("--rrf", help="Also fuse the legs by rank.")] = False,
+    legs: Annotated[
+        bool, typer.Option("--leg", help="Also each leg on the turn alone, without context.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw R@k into this file (PNG, SVG).")] = None,
+) -> None:
+    """Measure R@k and latency on a set of questions with known evidence.
+
+    A line is {"type": "message", conversation, session_id, key, author, role, content,
+    created_at}, {"type": "note", conversation, key, title, content, created_at} or {"type":
+    "question", conversation, query, evidence: [keys], category}. Each conversation becomes a
+    tenant of its own in a scratch database, which is removed afterwards.
+    """
+    log(logging.WARNING)
+
+    async def work() -> None:
+        from recall.evaluate.command import Comparison, run
+
+        summaries = await run(read_settings(), file, Comparison(mode, rrf, legs))
+        if as_json:
+            from pydantic_core import to_json
+
+            typer.echo(to_json(summaries, indent=2).decode())
+        else:
+            from recall.tables import print_evaluation
+
+            print_evaluation(file.name, summaries)
+        if plot:
+            from recall.evaluate.plot import draw
+
+            draw(file.name, summaries, plot)
+
+    run(work())
+
+
+@app.command()
+def bench(
+    corpus: Annotated[Path | None, typer.Option(help="Messages, JSONL or .gz; made up.")] = None,
+    memories: Annotated[int, typer.Option(help="Memories to ask.")] = 10_000,
+    clients: Annotated[str, typer.Option(help="How many ask at once.")] = "1,8,32",
+    questions: Annotated[int, typer.Option(help="Questions of each kind.")] = 200,
+    growth: Annotated[str, typer.Option(help="Sizes to measure at: 1000,10000,…")] = "",
+    tenants: Annotated[int, typer.Option(help="Tenants to stand beside one.")] = 0,
+    as_json: Annotated[Path | None, typer.Option("--json", help="File to write to.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Folder to draw into.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the scratch database.")] = False,
+) -> None:
+    """Measure speed here, each figure beside its floor, in scratch databases removed afterwards."""
+    log(logging.WARNING)
+
+    async def work() -> None:
+        from recall.evaluate.bench.command import Wanted, run
+        from recall.evaluate.bench.tables import print_results, saying
+
+        wanted = Wanted(
+            corpus, memories, _numbers(clients), questions, _numbers(growth), tenants, keep
+        )
+        with saying() as say:
+            results = await run(read_settings(), wanted, say)
+        print_results(results)
+        if as_json:
+            from pydantic_core import to_json
+
+            as_json.write_bytes(to_json(results, indent=2))
+        if plot:
+            from recall.evaluate.bench.plot import draw
+
+            draw(results, plot)
+
+    run(work())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers like 1,8,32") from error

@@ -1,0 +1,106 @@
+"""Commands that look after a database: its schema, its state, its index, its language."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Annotated
+
+import typer
+
+from recall.cli.frame import Tenant, app, fail, log, read_settings, run
+from recall.errors import RecallError
+
+
+@app.command()
+def migrate(
+    status: Annotated[bool, typer.Option("--status", help="Only show what is applied.")] = False,
+) -> None:
+    """Bring the database's schema to this version's."""
+    from recall import embedded
+    from recall import migrate as migration
+
+    try:
+        settings = read_settings()
+        use = embedded.start(settings.home) if settings.embedded else None
+        url = use.server.url() if use else settings.direct_url
+        if status:
+            for file in migration.status(url):
+                typer.echo(f"{'applied' if file.applied else 'pending'}  {file.name}")
+            return
+        names = migration.migrate(url)
+        typer.echo("\n".join(f"applied  {name}" for name in names) or "nothing to apply")
+    except RecallError as error:
+        fail(error)
+
+
+@app.command()
+def status(
+    tenant: Tenant = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Show how much is remembered, how much of it waits, and on what it runs."""
+    log(logging.WARNING)
+
+    async def work() -> None:
+        from recall import keys, profiles
+        from recall.service import open_database
+        from recall.status import status as read
+
+        async with open_database(read_settings()) as database:
+            of_tenant = await keys.tenant_id(database, tenant)
+            found = await read(database, of_tenant, await profiles.active(database))
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            from recall.tables import print_status
+
+            print_status(found)
+
+    run(work())
+
+
+@app.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Put right what is wrong.")] = False,
+) -> None:
+    """Look for what is wrong in the index; status 1 when something is and stays so."""
+    log(logging.WARNING)
+
+    async def work() -> None:
+        from recall import build
+        from recall.doctor import examine
+        from recall.service import open_database
+
+        settings = read_settings()
+        async with open_database(settings) as database:
+            built = await build.examine(database, settings, fix)
+            findings = [built, *await examine(database, fix)]
+        for finding in findings:
+            state = "ok" if not finding.found else "fixed" if finding.repaired else "WRONG"
+            typer.echo(f"{state:<6} {finding.found:>8,}  {finding.counts}")
+        if any(finding.found and not finding.repaired for finding in findings):
+            raise typer.Exit(1)
+
+    run(work())
+
+
+@app.command()
+def language(
+    name: Annotated[str, typer.Argument(help="A Snowball language of Postgres, or simple.")],
+    tenant: Tenant = "default",
+) -> None:
+    """Stem a tenant's words by another language, and queue its memories again."""
+    log(logging.WARNING)
+
+    async def work() -> None:
+        from recall import keys
+        from recall.languages import set_language
+        from recall.service import open_database
+
+        async with open_database(read_settings()) as database:
+            of_tenant = await keys.tenant_id(database, tenant)
+            queued = await set_language(database, of_tenant, name)
+        typer.echo(f"{queued:,} memories will be indexed again, by `recall serve` or a worker")
+
+    run(work())

@@ -1,0 +1,145 @@
+"""Who watches what runs for long: every task of a process that nobody waits for.
+
+A duty is started again when it ends by an error, with growing pauses, and says what it does: it
+works (and gives signs of life), rests, or fails and goes on trying. What does not run can be asked
+for in words, at no cost: nothing here touches the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+log = logging.getLogger("recall.supervisor")
+
+#: Seconds before a duty that ended is started again, and the longest such pause.
+FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
+#: Seconds without a sign of life behind which a duty that works is said to be stuck.
+SILENCE = 120.0
+#: Seconds that duties have to end by themselves before they are cancelled, and behind that.
+LEAVE, CANCEL = 1.0, 2.5
+
+
+@dataclass
+class Duty:
+    """What one long-lived task is for, and how it stands."""
+
+    name: str  # reads well before "does not run"
+    needed: bool  # without it the service is not ready
+    trouble: str | None = None  # a sentence while it fails
+    restarts: int = 0
+    busy: bool = False
+    alive_at: float = field(default_factory=time.monotonic)
+
+    def works(self) -> None:
+        """Say that it is at work: a sign of life."""
+        self.busy, self.alive_at = True, time.monotonic()
+
+    def rests(self) -> None:
+        """Say that all is well and there is nothing to do."""
+        self.busy, self.alive_at = False, time.monotonic()
+        if self.trouble is not None:
+            log.warning("%s is well again.", self.name)
+            self.trouble = None
+
+    def fails(self, error: BaseException) -> None:
+        """Say that it cannot do its work now and goes on trying."""
+        self.busy, self.alive_at = False, time.monotonic()
+        said = str(error) or type(error).__name__
+        if self.trouble is None:
+            log.warning("%s does not run: %s It goes on trying; nothing is lost.", self.name, said)
+        self.trouble = said
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the last sign of life of a duty that works; 0 of one that rests."""
+        return time.monotonic() - self.alive_at if self.busy else 0.0
+
+    def complaint(self) -> str | None:
+        """Return the sentence that says what does not run, or None."""
+        if self.trouble is not None:
+            return f"{self.name} does not run: {self.trouble}"
+        if self.silent > SILENCE:
+            return f"{self.name} gave no sign of life for {self.silent:.0f} s."
+        return None
+
+
+class Supervisor:
+    """The duties of one process."""
+
+    def __init__(self) -> None:
+        self._duties: list[Duty] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stops: list[Callable[[], None]] = []
+
+    def __iter__(self) -> Iterator[Duty]:
+        return iter(self._duties)
+
+    def start(
+        self,
+        name: str,
+        run: Callable[[Duty], Awaitable[None]],
+        *,
+        needed: bool = False,
+        stop: Callable[[], None] | None = None,
+    ) -> None:
+        """Run a duty beside everything else until it returns, or until `close`.
+
+        `stop` asks it to return; without it, and behind a moment's patience, it is cancelled.
+        """
+        duty = Duty(name, needed)
+        self._duties.append(duty)
+        self._tasks.append(asyncio.create_task(self._watch(duty, run), name=name))
+        if stop:
+            self._stops.append(stop)
+
+    async def _watch(self, duty: Duty, run: Callable[[Duty], Awaitable[None]]) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            try:
+                return await run(duty)
+            except Exception as error:  # the boundary: a duty may end, its watch may not
+                log.exception("%s ended; it is started again in %.0f s", duty.name, pause)
+                duty.fails(error)
+                duty.restarts += 1
+            if time.monotonic() - began > LAST_PAUSE:
+                pause = FIRST_PAUSE
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE)
+
+    def complaints(self, needed: bool) -> list[str]:
+        """Return a sentence for each duty, needed or not, that does not run; each once."""
+        said = (duty.complaint() for duty in self if duty.needed is needed)
+        return list(dict.fromkeys(sentence for sentence in said if sentence))
+
+    async def close(self) -> None:
+        """Ask every duty to return, then cancel it; returns within LEAVE + CANCEL seconds."""
+        for stop in self._stops:
+            stop()
+        tasks = set(self._tasks)
+        if tasks and self._stops:
+            _, tasks = await asyncio.wait(tasks, timeout=LEAVE)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=CANCEL)
+        for task in tasks:
+            log.error("%s does not end; it is left behind.", task.get_name())
+
+
+@asynccontextmanager
+async def supervised() -> AsyncIterator[Supervisor]:
+    """Yield a supervisor whose duties end with the block."""
+    supervisor = Supervisor()
+    try:
+        yield supervisor
+    finally:
+        await supervisor.close()
