@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from recall import embedded
+from recall import embedded, functions
 from recall.database import NO_TENANT
 from recall.doctor import Finding
 from recall.queries import query
@@ -62,7 +62,7 @@ async def missing(database: Database) -> int:
         row = await (await connection.execute(query("missing_hnsw"))).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, NO_TENANT)
+    return await database.read(work, NO_TENANT)
 
 
 async def examine(database: Database, settings: Settings, fix: bool) -> Finding:
@@ -107,7 +107,9 @@ async def _builder(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection[
         async with await psycopg.AsyncConnection.connect(
             url, autocommit=True, connect_timeout=15, application_name="recall"
         ) as connection:
-            await connection.execute(query("build_path"))
+            lies = await (await connection.execute(query("vector_schema"))).fetchone()
+            path = functions.read(lies[0] if lies else "public").path
+            await connection.execute(query("build_path"), [path])
             row = await (await connection.execute(query("lock_build"))).fetchone()
             if not (row and row[0]):
                 yield None

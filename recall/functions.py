@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 _CREATED = re.compile(r"^create or replace function (\w+)", re.MULTILINE)
-_GRANTED = re.compile(r"^grant execute on function ([\w, \n]+?) to recall_service", re.MULTILINE)
+_GRANTED = re.compile(r"^grant execute on function ([\w,\s]+?)\s+to recall_service", re.MULTILINE)
 _OF_VECTOR = re.compile(r"(?<![\w.])halfvec(?:_cosine_ops)?\b")
 
 
@@ -53,7 +53,7 @@ class Functions:
     @property
     def granted(self) -> set[str]:
         """The names of those that recall_service may call."""
-        return {name for group in _GRANTED.findall(self.text) for name in group.split(", ")}
+        return {name for group in _GRANTED.findall(self.text) for name in re.split(r",\s*", group)}
 
 
 def read(vector: str, folder: Path = SQL / "functions") -> Functions:

@@ -42,8 +42,8 @@ def transaction(url: str) -> Iterator[Connection]:
                 yield connection
         except psycopg.errors.ReadOnlySqlTransaction as error:
             raise SchemaRefused(
-                f"The database's schema must be brought up to date, and it is read-only; {RUN} where "
-                "it can be written."
+                f"The schema must be brought up to date, and the database is read-only; {RUN} where it "
+                "can be written."
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise Misconfigured(

@@ -19,6 +19,10 @@ LANGUAGES = (
 )
 
 
+#: Seconds for queueing a tenant's memories, however many.
+HOUR = 3600.0
+
+
 async def set_language(database: Database, tenant: int, language: str) -> int:
     """Stem the words of `tenant` by `language` and queue its memories again; return how many.
 
@@ -33,4 +37,4 @@ async def set_language(database: Database, tenant: int, language: str) -> int:
         row = await (await connection.execute(query("queue_tenant"), [tenant])).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, None)
+    return await database.run(work, None, within=HOUR, rings=True)

@@ -10,6 +10,7 @@ be done, nothing is written.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Connection = psycopg.Connection[tuple[Any, ...]]
+
+log = logging.getLogger("recall.migrate")
 
 #: A line of a migration with which older versions may live.
 _COMPATIBLE = re.compile(r"^-- compatible$", re.MULTILINE)
@@ -72,6 +75,7 @@ def migrate(url: str) -> list[str]:
         ledger = _compare(connection)
         for migration in ledger.pending:
             _apply(connection, migration, vector)
+            log.info("Applied migration %s", migration.name)
         if not ledger.newer:
             shape.mend(connection, vector)
         functions.define(connection, functions.read(vector, SQL / "functions"))
@@ -93,17 +97,21 @@ def known(url: str) -> None:
 def check(url: str) -> None:
     """Raise SchemaRefused unless `url`'s database is whole and this code's; changes nothing."""
     with transaction(url) as connection:
-        if parts := _lost(connection, *_known(connection)):
+        parts, _ = _differences(connection)
+        if parts:
             raise SchemaRefused(
                 f"The database has lost {len(parts)} parts of recall's schema, as a restore may "
                 f"({shape.named(parts[0])}); {RUN}."
             )
 
 
-def lost(url: str) -> list[str]:
-    """Return what `url`'s database should consist of and does not, as statements."""
+def differences(url: str) -> tuple[list[str], list[str]]:
+    """Return what `url`'s database has lost, and policies and grants beyond recall's own.
+
+    Both as statements; changes nothing.
+    """
     with transaction(url) as connection:
-        return _lost(connection, *_known(connection))
+        return _differences(connection)
 
 
 def untouched(url: str) -> bool:
@@ -187,10 +195,10 @@ def _known(connection: Connection) -> tuple[Ledger, str]:
     return ledger, vector
 
 
-def _lost(connection: Connection, ledger: Ledger, vector: str) -> list[str]:
-    parts = [] if ledger.newer else shape.lost(connection, vector)
+def _differences(connection: Connection) -> tuple[list[str], list[str]]:
+    ledger, vector = _known(connection)
+    # What a newer version made of the schema is the newer version's to judge.
+    parts, beyond = ([], []) if ledger.newer else shape.compared(connection, vector)
     wanted = functions.read(vector, SQL / "functions")
-    return [
-        *parts,
-        *(f"create function {wanted.schema}.{n}" for n in functions.lacking(connection, wanted)),
-    ]
+    lacking = functions.lacking(connection, wanted)
+    return [*parts, *(f"create function {wanted.schema}.{name}" for name in lacking)], beyond

@@ -20,7 +20,7 @@ async def active(database: Database) -> Profile | None:
         row = await (await connection.execute(query("active_profile"))).fetchone()
         return Profile(*row) if row else None
 
-    return await database.run(work, None)
+    return await database.read(work, None)
 
 
 async def ensure(database: Database, identity: ModelIdentity, recipe: str) -> Profile:

@@ -48,8 +48,14 @@ class Service:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Open the database, the embedded one when no URL is set, its schema up to date."""
+async def open_database(
+    settings: Settings, ground: Callable[[str], object] = migrate.migrate
+) -> AsyncIterator[Database]:
+    """Open the database, the embedded one when no URL is set, its schema up to date.
+
+    Who only reads gives `migrate.check` as `ground`: it refuses what it cannot read as it is, and
+    changes nothing. An embedded database that is new is made ready for readers too.
+    """
     async with AsyncExitStack() as stack:
         url, direct = settings.pooled_url, settings.direct_url
         if settings.embedded:
@@ -58,8 +64,9 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
             use = await asyncio.to_thread(embedded.start, settings.home)
             stack.callback(use.release)
             url = direct = use.server.url()
-        for name in await asyncio.to_thread(migrate.migrate, direct):
-            log.info("Applied migration %s", name)
+            if await asyncio.to_thread(migrate.untouched, direct):
+                ground = migrate.migrate
+        await asyncio.to_thread(ground, direct)
         database = Database(url, settings)
         await database.open()
         stack.push_async_callback(database.close)
@@ -67,8 +74,10 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
-    """Open the database and the model, and check that they belong together."""
+async def open_service(
+    settings: Settings, ground: Callable[[str], object] = migrate.migrate
+) -> AsyncIterator[Service]:
+    """Open the database (`ground` as for `open_database`) and the model, which must fit it."""
     from recall.bell import Bell
     from recall.embedding import QueryBatcher, open_embedder
     from recall.index import RECIPE
@@ -84,7 +93,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             )
         )
         try:
-            database = await stack.enter_async_context(open_database(settings))
+            database = await stack.enter_async_context(open_database(settings, ground))
         except BaseException:
             await asyncio.wait([opening])
             raise

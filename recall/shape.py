@@ -35,6 +35,9 @@ _OF_TRUTH = re.compile(
     rf"(?:create|alter) table recall\.(?!{_DERIVED} )(\w+) (?:\(|add column if not exists \"?(\w+))"
 )
 
+#: What lets somebody see more.
+_OPENS = ("create policy ", "grant ")
+
 #: What may stand in the way of a part under its name: switched off, invalid, or changed.
 _IN_THE_WAY = (
     (re.compile(r"create policy (\S+) on (\S+) "), r"drop policy if exists \1 on \2"),
@@ -62,18 +65,20 @@ def expected(profiles: Sequence[str], vector: str) -> list[str]:
     ]
 
 
-def lost(connection: Connection, vector: str) -> list[str]:
-    """Return the parts that should be there and are not; changes nothing."""
+def compared(connection: Connection, vector: str) -> tuple[list[str], list[str]]:
+    """Return the parts that should be there and are not, and policies and grants beyond them."""
     there = {row[0] for row in connection.execute(query("parts")).fetchall()}
     profiles: list[str] = []
     if "create table recall.profile ()" in there:
         profiles = [row[0] for row in connection.execute(query("profiles_there")).fetchall()]
-    return [part for part in expected(profiles, vector) if part not in there]
+    wanted = expected(profiles, vector)
+    beyond = sorted(part for part in there.difference(wanted) if part.startswith(_OPENS))
+    return [part for part in wanted if part not in there], beyond
 
 
 def mend(connection: Connection, vector: str) -> None:
     """Make again what is lost; raise SchemaRefused when only a backup can."""
-    parts = lost(connection, vector)
+    parts, _ = compared(connection, vector)
     if gone := irreplaceable(parts):
         raise SchemaRefused(
             f"The database has lost {', '.join(gone)}, which only a backup can bring back; restore "
@@ -91,7 +96,8 @@ def mend(connection: Connection, vector: str) -> None:
                 f"The database has lost a part that cannot be made again ({named(part)}): "
                 f"{error.diag.message_primary}."
             ) from error
-    if parts and (left := lost(connection, vector)):
+    connection.execute(query("advance_sequences"))
+    if parts and (left := compared(connection, vector)[0]):
         raise SchemaRefused(
             f"The database has a part that is not recall's own: {named(left[0])} was meant."
         )

@@ -21,8 +21,8 @@ ROWS = (
     {"fuse"},
     {"embedding"},
     {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
-    | {"doctor", "languages", "expand", "pack", "rerank", "bell"},
-    {"search", "worker", "sources"},
+    | {"languages", "expand", "pack", "rerank", "bell"},
+    {"doctor", "search", "worker", "sources"},
     {"build", "sample", "service", "backfill"},
     {"evaluate", "trigger"},
     {"register"},
