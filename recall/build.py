@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from recall import embedded
+from recall import embedded, functions
 from recall.database import NO_TENANT
 from recall.doctor import Finding
 from recall.queries import query
@@ -90,7 +90,9 @@ async def _builder(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection[
         async with await psycopg.AsyncConnection.connect(
             url, autocommit=True, connect_timeout=15, application_name="recall"
         ) as connection:
-            await connection.execute(query("build_path"))
+            lies = await (await connection.execute(query("vector_schema"))).fetchone()
+            path = functions.read(lies[0] if lies else "public").path
+            await connection.execute(query("build_path"), [path])
             row = await (await connection.execute(query("lock_build"))).fetchone()
             if not (row and row[0]):
                 yield None

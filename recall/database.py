@@ -23,7 +23,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from recall import embedded
+from recall import embedded, functions
 from recall.connections import HOW, Connections, cut
 from recall.errors import Misconfigured, Unavailable
 from recall.faults import Fault, connection_lost, fault_of, translated
@@ -97,7 +97,7 @@ class Database:
         self.answered = asyncio.Event()
         self.rang_at = -RING_EVERY
         self._patience = settings.statement_timeout
-        self._search_path = "recall, public"
+        self._search_path = "recall, pg_temp"
         self._connections = Connections(url, settings.pool_size)
         self._slots: list[int] = []  # a heap of those that are free
         self._most_slots = 0
@@ -112,7 +112,7 @@ class Database:
         except psycopg.OperationalError as error:
             raise Misconfigured(f"The database does not answer: {error}".strip()) from error
         if row is not None:
-            self._search_path = f"recall, {row[0]}"
+            self._search_path = functions.read(row[0]).path
 
     async def close(self) -> None:
         """Close every connection; a unit that was given up is not waited for long."""

@@ -94,3 +94,16 @@ async def tenant_id(database: Database, name: str) -> int:
         return int(row[0])
 
     return await database.run(work, NO_TENANT)
+
+
+async def known_tenant(database: Database, name: str) -> int:
+    """Return the id of the tenant called `name`; NotFound when there is none."""
+
+    async def work(connection: Connection) -> int | None:
+        row = await (await connection.execute(query("tenant_by_name"), [name])).fetchone()
+        return int(row[0]) if row else None
+
+    found = await database.read(work, NO_TENANT)
+    if found is None:
+        raise NotFound(f"There is no tenant {name!r}.")
+    return found

@@ -90,8 +90,9 @@ def _bind(
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        name, port, *rest = address
-        opened.bind((name, port or (others[0].getsockname()[1] if others else 0), *rest))
+        if others and not address[1]:
+            address = (address[0], others[0].getsockname()[1])
+        opened.bind(address)
     except OSError:
         opened.close()
         raise

@@ -14,7 +14,7 @@ from recall.database import Database
 from recall.supervisor import supervised
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from recall.embedding import Embedder, QueryBatcher
     from recall.models import Profile
@@ -76,12 +76,22 @@ async def reached(settings: Settings, writes: bool = True) -> AsyncIterator[Plac
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Open the database, the embedded one when no URL is set, its schema up to date."""
+async def open_database(
+    settings: Settings, ground: Callable[[str], object] = migrate.migrate
+) -> AsyncIterator[Database]:
+    """Open the database, the embedded one when no URL is set, its schema up to date.
+
+    Who only reads gives `migrate.check` as `ground`: it refuses what it cannot read as it is, and
+    changes nothing. An embedded database that is new is made ready for readers too.
+    """
     async with AsyncExitStack() as stack:
-        url, direct, server = await stack.enter_async_context(reached(settings))
-        for name in await asyncio.to_thread(migrate.migrate, direct):
-            log.info("Applied migration %s", name)
+        url, direct, server = await stack.enter_async_context(
+            reached(settings, writes=ground is migrate.migrate)
+        )
+        if server is not None:
+            new = await asyncio.to_thread(migrate.untouched, direct)
+            ground = migrate.migrate if new else ground
+        await asyncio.to_thread(ground, direct)
         database = Database(url, settings, server)
         await database.open()
         stack.push_async_callback(database.close)
@@ -89,8 +99,10 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
-    """Open the database and the model, and check that they belong together."""
+async def open_service(
+    settings: Settings, ground: Callable[[str], object] = migrate.migrate
+) -> AsyncIterator[Service]:
+    """Open the database (`ground` as for `open_database`) and the model, which must fit it."""
     from recall.embedding import QueryBatcher, open_embedder
     from recall.index import RECIPE
     from recall.rerank import Reranker
@@ -99,7 +111,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
 
     async with AsyncExitStack() as stack:
         # The model second: what is wrong with the database is said before one is loaded.
-        database = await stack.enter_async_context(open_database(settings))
+        database = await stack.enter_async_context(open_database(settings, ground))
         embedder = await asyncio.to_thread(
             open_embedder, settings.model, settings.home, settings.engine, settings.threads
         )

@@ -209,7 +209,7 @@ async def test_a_memory_that_ends_its_workers_is_alone_soon_and_parked_alone(
     profile: Profile,
     owner: psycopg.Connection[Any],
 ) -> None:
-    await store(database, tenant, *(f"innocent {n}" for n in range(49)), "deadly")
+    await store(database, tenant, "deadly", *(f"innocent {n}" for n in range(49)))
     sizes = []
     while claims := await queue.claim(database, 1024, LEASE):
         if "deadly" in await contents(database, claims):

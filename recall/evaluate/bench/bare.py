@@ -12,6 +12,7 @@ from pgvector import HalfVector
 from psycopg import AsyncCursor, sql
 from psycopg.rows import dict_row
 
+from recall import functions
 from recall.database import Database
 from recall.embedding import QueryBatcher
 from recall.evaluate.bench.figures import Timings
@@ -114,7 +115,8 @@ def connect(service: Service, tenant: int | None = None) -> psycopg.Connection[A
     connection = psycopg.connect(service.settings.direct_url, autocommit=True)
     speak_binary(connection)
     row = connection.execute(query("vector_schema")).fetchone()
-    path = f"recall, {row[0] if row else 'public'}"
+    vector = row[0] if row else "public"
+    path = f"{functions.read(vector).path}, {vector}"  # a scratch database: nobody else is here
     connection.execute("select set_config('search_path', %s, false)", [path])
     if tenant is not None:
         connection.execute(
