@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 #: Seconds for a first answer. Neon wakes within as long.
-SECONDS = 10
+SECONDS = 8
 
 #: What a server or libpq says, and the cure.
 CURES = (

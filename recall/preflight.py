@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("recall.preflight")
 
 #: Seconds for all of it: one attempt to connect, and a little.
-PATIENCE = connecting.SECONDS + 2.0
+PATIENCE = connecting.SECONDS + 1.5
 OLDEST_POSTGRES = 140000
 
 
@@ -99,6 +99,12 @@ def _complaints(facts: Facts, writes: bool) -> Iterator[str]:
         yield _read_only(facts)
     if not facts["has_ledger"] and writes:
         yield from _first_start(facts)
+    if facts["has_ledger"] and not facts["is_owner"]:
+        yield (
+            f"Schema recall belongs to {facts['owner']}, whom the role {facts['role']} may not act "
+            f"for; connect as {facts['owner']}, or let it run "
+            f"`grant {facts['quoted_owner']} to {facts['quoted_role']}`."
+        )
     if facts["has_ledger"] and facts["has_service"] and not facts["is_member"]:
         yield (
             f"The role {facts['role']} may not act as recall_service; let an administrator run "

@@ -120,14 +120,22 @@ def source(given: str, name: str = "The URL") -> str:
     scheme = _SCHEME.match(text)
     if _POSTGRES.match(text):
         return read(text, name)
-    if scheme is None:
+    if scheme is None and "://" not in given:
         return given
-    kind = scheme[1].lower().partition("+")[0]
+    kind = scheme[1].lower().partition("+")[0] if scheme else ""
     if kind not in {"mysql", "mariadb", "sqlite"}:
         raise Misconfigured(
             f"{name} is not one that recall reads: postgresql://, mysql:// or sqlite:///FILE."
         )
     return text
+
+
+def holds_password(url: str) -> bool:
+    """Return whether a database's URL has a password in it, wherever it stands."""
+    _, _, rest = url.partition("://")
+    before, at, _ = rest.rpartition("@")
+    asked = re.search(r"[?&][a-z]*(?:password|passwd|pwd)=[^&]", rest, re.IGNORECASE)
+    return bool((at and ":" in before) or asked)
 
 
 def direct(url: str) -> str:
@@ -201,8 +209,8 @@ def _hosts(text: str, name: str) -> tuple[tuple[str, str], ...]:
         match = _HOST.fullmatch(each)
         if match is None:
             raise Misconfigured(
-                f"{name} names no host that can be read; write HOST:PORT or [IPv6]:PORT, and in "
-                "a password : / @ as %3A %2F %40."
+                f"{name} names no host that can be read; write HOST:PORT with digits or "
+                "[IPv6]:PORT, and in a password : / @ as %3A %2F %40."
             )
         port = (match[3] or "").lstrip("0") or match[3] or ""
         if port and not (len(port) <= 5 and 0 < int(port) < 65536):
