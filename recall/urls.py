@@ -22,6 +22,7 @@ FORM = "postgresql://USER:PASSWORD@HOST/DATABASE"
 _POSTGRES = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 _SCHEME = re.compile(r"(?:jdbc:)?([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _PAIRS = re.compile(r"[a-z_ ]+=", re.IGNORECASE)
+_CONNECTION = re.compile(r"\b(?:password|dbname|host|service)\s*=|^psql\s", re.IGNORECASE)
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\[\]:]*))(?::(\d*))?")
 
@@ -121,7 +122,8 @@ def source(given: str, name: str = "The URL") -> str:
     if _POSTGRES.match(text):
         return read(text, name)
     if scheme is None and "://" not in given:
-        return given
+        # Never said back as a file that is not there: it may hold a password.
+        return read(text, name) if _CONNECTION.search(text) else given
     kind = scheme[1].lower().partition("+")[0] if scheme else ""
     if kind not in {"mysql", "mariadb", "sqlite"}:
         raise Misconfigured(
