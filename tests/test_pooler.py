@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recall import keys, memories
+from recall import keys, memories, preflight
 from recall.database import Database
 from recall.models import Message, Question
 from recall.search import Searcher
@@ -116,3 +116,15 @@ async def test_tenants_stay_apart_while_their_transactions_share_servers(
     for tenant, answer in zip(asked, answers, strict=True):
         assert len(answer.results) == 10
         assert all(hit.content.startswith(f"tenant {tenant} ") for hit in answer.results)
+
+
+async def test_a_schema_url_that_leads_through_the_pooler_is_said(
+    pooled: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    for direct, warned in ((pooled.direct_url, False), (pooled.pooled_url, True)):
+        caplog.clear()
+        await preflight.check(pooled.pooled_url, direct)
+        assert ("Set DATABASE_DIRECT_URL to the server itself" in caplog.text) is warned
+    caplog.clear()
+    await preflight.check(pooled.pooled_url, pooled.pooled_url, writes=False)
+    assert not caplog.text, "who only reads listens to nobody"
