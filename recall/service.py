@@ -88,8 +88,9 @@ async def open_database(
         url, direct, server = await stack.enter_async_context(
             reached(settings, writes=ground is migrate.migrate)
         )
-        if server and await asyncio.to_thread(migrate.untouched, direct):
-            ground = migrate.migrate
+        if server is not None:
+            new = await asyncio.to_thread(migrate.untouched, direct)
+            ground = migrate.migrate if new else ground
         await asyncio.to_thread(ground, direct)
         database = Database(url, settings, server)
         await database.open()

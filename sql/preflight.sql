@@ -14,10 +14,12 @@ select current_setting('server_version') as version,
        quote_ident(current_user) as quoted_role,
        has_database_privilege(current_database(), 'create') as creates,
        r.rolsuper or r.rolcreaterole as makes_roles,
-       r.rolsuper as superuser,
        s.oid is not null as has_service,
        s.oid is not null and pg_has_role(current_user, s.oid, 'member') as is_member,
        n.oid is not null as has_schema,
+       pg_get_userbyid(n.nspowner)::text as owner,
+       quote_ident(pg_get_userbyid(n.nspowner)) as quoted_owner,
+       n.oid is not null and pg_has_role(current_user, n.nspowner, 'usage') as is_owner,
        (select count(*) from pg_attribute as a join pg_class as c on c.oid = a.attrelid
         where c.relnamespace = n.oid and c.relname = 'migration'
           and a.attname in ('name', 'checksum')) = 2 as has_ledger,

@@ -107,7 +107,7 @@ def language(
         from recall.service import open_database
 
         async with open_database(read_settings()) as database:
-            of_tenant = await keys.tenant_id(database, tenant)
+            of_tenant = await keys.known_tenant(database, tenant)
             queued = await set_language(database, of_tenant, name)
         typer.echo(f"{queued:,} memories will be indexed again, by `recall serve` or a worker")
 
