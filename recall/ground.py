@@ -42,8 +42,8 @@ def transaction(url: str) -> Iterator[Connection]:
                 yield connection
         except psycopg.errors.ReadOnlySqlTransaction as error:
             raise SchemaRefused(
-                f"The schema must be brought up to date, and the database is read-only; {RUN} where it "
-                "can be written."
+                "The schema must be brought up to date, and the database is read-only; "
+                f"{RUN} where it can be written."
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise Misconfigured(
@@ -64,8 +64,8 @@ def ground(connection: Connection) -> tuple[str | None, str | None, bool]:
     owner, ours, ledger, vector, version = row
     if owner is not None and not ours:
         raise Misconfigured(
-            f"Schema recall belongs to {owner}, whom the role of the URL may not act for; connect "
-            f"as {owner}."
+            f"Schema recall belongs to {owner}, whom the role of the URL may not act for: connect as "
+            f"{owner}, or let an administrator give that role what is {owner}'s in the schema."
         )
     if version and tuple(int(part) for part in version.split(".")) < OLDEST_VECTOR:
         raise Misconfigured(
