@@ -9,10 +9,9 @@ and is built by the next load, the next worker that starts, or `recall doctor --
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -70,22 +69,6 @@ async def examine(database: Database, settings: Settings, fix: bool) -> Finding:
     found = await missing(database)
     repaired = bool(fix and found and await repair(settings, log.info) >= found)
     return Finding(COUNTS, found, repaired)
-
-
-@asynccontextmanager
-async def repairing(database: Database, settings: Settings) -> AsyncIterator[None]:
-    """Build what an interrupted load left missing, beside the block."""
-    if not await missing(database):
-        yield
-        return
-    log.warning("The HNSW index is missing: a load was interrupted. It is built now.")
-    task = asyncio.create_task(repair(settings, log.info))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, psycopg.Error):
-            await task
 
 
 @contextmanager

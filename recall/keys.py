@@ -71,7 +71,7 @@ async def any_live(database: Database) -> bool:
         row = await (await connection.execute(query("any_live_key"))).fetchone()
         return row is not None and bool(row[0])
 
-    return await database.run(work, NO_TENANT)
+    return await database.read(work, NO_TENANT)
 
 
 async def tenant_of(database: Database, digest: bytes) -> int | None:
@@ -81,7 +81,7 @@ async def tenant_of(database: Database, digest: bytes) -> int | None:
         row = await (await connection.execute(query("tenant_of_key"), [digest])).fetchone()
         return row[0] if row else None
 
-    return await database.run(work, NO_TENANT)
+    return await database.read(work, NO_TENANT)
 
 
 async def tenant_id(database: Database, name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from recall.database import NO_TENANT, WHOLE
 from recall.errors import Invalid
 from recall.queries import query
 
@@ -17,10 +18,6 @@ LANGUAGES = (
     *("italian", "lithuanian", "nepali", "norwegian", "portuguese", "romanian", "russian"),
     *("serbian", "spanish", "swedish", "tamil", "turkish", "yiddish"),
 )
-
-
-#: Seconds for queueing a tenant's memories, however many.
-HOUR = 3600.0
 
 
 async def set_language(database: Database, tenant: int, language: str) -> int:
@@ -37,4 +34,4 @@ async def set_language(database: Database, tenant: int, language: str) -> int:
         row = await (await connection.execute(query("queue_tenant"), [tenant])).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, None, within=HOUR, rings=True)
+    return await database.run(work, NO_TENANT, within=WHOLE, rings=True)

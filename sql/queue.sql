@@ -178,7 +178,8 @@ select pg_notify('recall_job', %s);
 -- name: ring_register
 select pg_notify('recall_register', '');
 
--- name: listen
+-- name: listen_jobs
 listen recall_job;
+
+-- name: listen_register
 listen recall_register;
-listen recall_source;

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Annotated
 
 import typer
 
-from recall.cli.frame import Tenant, app, fail, log, read_settings, run
-from recall.errors import RecallError
+from recall.cli.frame import Tenant, app, log, read_settings, run
 
 
 @app.command()
@@ -21,23 +21,23 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the database's schema to this version's, and make again what a restore lost."""
-    from recall import embedded
-    from recall import migrate as migration
-
     log(logging.WARNING)
-    try:
-        settings = read_settings()
-        use = embedded.start(settings.home) if settings.embedded else None
-        url = use.server.url() if use else settings.direct_url
-        if status:
-            for file in migration.status(url):
-                typer.echo(f"{'applied' if file.applied else 'pending'}  {file.name}")
-            return
-        done = [f"applied  {name}" for name in migration.migrate(url)]
-        done += migration.prune(url) if prune else []
-        typer.echo("\n".join(done) or "nothing to apply")
-    except RecallError as error:
-        fail(error)
+
+    async def work() -> None:
+        from recall import migrate as migration
+        from recall.service import reached
+
+        async with reached(read_settings(), writes=not status) as place:
+            if status:
+                files = await asyncio.to_thread(migration.status, place.direct)
+                lines = [f"{'applied' if f.applied else 'pending'}  {f.name}" for f in files]
+            else:
+                names = await asyncio.to_thread(migration.migrate, place.direct)
+                lines = [f"applied  {name}" for name in names]
+                lines += await asyncio.to_thread(migration.prune, place.direct) if prune else []
+        typer.echo("\n".join(lines) or "nothing to apply")
+
+    run(work())
 
 
 @app.command()

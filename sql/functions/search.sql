@@ -407,15 +407,17 @@ begin
       v_head := v_head || '0'::text;
     end if;
   end loop;
-  foreach v_text in array p_excluded loop
-    v_text := phrase_query(v_language, string_to_array(v_text, ' '));
-    if v_text <> '' then
-      v_condition := v_condition || format(' and not exists (
-        select from chunk as x where x.profile_id = c.profile_id and x.memory_id = c.memory_id
-        and x.words @@ %L)', v_text);
-      v_narrow := true;
-    end if;
-  end loop;
+  -- Together: an anti-join for each would be planned at more than the cost of its own.
+  v_text := (select string_agg('(' || q || ')', '|')
+             from unnest(p_excluded) as u(phrase)
+             cross join lateral phrase_query(v_language, string_to_array(phrase, ' ')) as q
+             where q <> '');
+  if v_text is not null then
+    v_condition := v_condition || format(' and not exists (
+      select from chunk as x where x.profile_id = c.profile_id and x.memory_id = c.memory_id
+      and x.words @@ %L)', v_text);
+    v_narrow := true;
+  end if;
 
   -- Set here and not with the function: a restore may not set what an unloaded library reads. Where
   -- nothing else finds what the walk through the graph misses, it looks four times as wide.

@@ -51,7 +51,13 @@ class Tape(Database):
         super().__init__(service.settings.direct_url, service.settings)
         self.sent: list[Statement] = []
 
-    async def read(self, work: Callable[[Connection], Awaitable[T]], tenant: int | None) -> T:
+    async def read(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        tenant: int | None,
+        *,
+        within: float | None = None,
+    ) -> T:
         """Run `work` and remember its statements."""
         sent = self.sent
 
@@ -67,7 +73,7 @@ class Tape(Database):
             finally:
                 connection.cursor_factory = AsyncCursor
 
-        return await super().read(recorded, tenant)
+        return await super().read(recorded, tenant, within=within)
 
 
 async def statements_of(
