@@ -64,8 +64,8 @@ def ground(connection: Connection) -> tuple[str | None, str | None, bool]:
     owner, ours, ledger, vector, version = row
     if owner is not None and not ours:
         raise Misconfigured(
-            f"Schema recall belongs to {owner}, whom the role of the URL may not act for: connect as "
-            f"{owner}, or let an administrator give that role what is {owner}'s in the schema."
+            f"Schema recall belongs to {owner}, whom the role of the URL may not act for; connect "
+            f"as {owner}, or let an administrator give all of the schema to that role."
         )
     if version and tuple(int(part) for part in version.split(".")) < OLDEST_VECTOR:
         raise Misconfigured(
