@@ -9,53 +9,57 @@ quotas, or how long a real compute takes to wake.
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlencode
 
-from recall import embedded
+from recall import cluster, embedded
 from recall.chaos.certificate import make_certificate
 from recall.chaos.front import ADDRESS, Backend, Front
 from recall.chaos.pooler import Pooler
-from recall.errors import Unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from recall.chaos.certificate import Certificate
 
-STOP_SECONDS = 60.0
-
 
 class Neon:
-    """The embedded server of a home behind a pooler and two fronts."""
+    """The embedded server of a home behind a pooler and two fronts, for the length of a block.
+
+    The pooler and TLS may be left out; then both fronts lead straight to the server.
+    """
+
+    server: embedded.Server
+    pooler: Pooler | None
+    certificate: Certificate | None
+    pooled: Front
+    direct: Front
 
     def __init__(self, home: Path, *, pooler: bool = True, encrypted: bool = True) -> None:
-        """Raises Misconfigured when PgBouncer or openssl is wanted and not installed."""
+        """Choose what the block starts."""
         self._home = home
-        self._use = embedded.start(home)
-        self.server = self._use.server
+        self._wants_pooler = pooler
+        self._wants_tls = encrypted
         self._waking = threading.Lock()
-        self._asleep = False
-        self.certificate = make_certificate(home) if encrypted else None
-        straight = Backend(str(self.server.socket), embedded.PORT)
-        self.pooler = Pooler(self.server) if pooler else None
-        pooled = Backend(ADDRESS, self.pooler.port) if self.pooler else straight
-        self.pooled = Front(pooled, self.certificate, self.wake)
-        self.direct = Front(straight, self.certificate, self.wake)
 
     def __enter__(self) -> Self:
-        self._open = ExitStack()
-        self._open.callback(self._use_no_more)
-        if self.pooler:
-            self._open.callback(self.pooler.kill)
-            self.pooler.start()
-        for front in (self.pooled, self.direct):
-            self._open.enter_context(front)
+        """Raises Misconfigured when PgBouncer or openssl is wanted and not installed."""
+        with ExitStack() as stack:
+            use = embedded.start(self._home)
+            stack.callback(use.release)
+            self.server = use.server
+            self.certificate = make_certificate(self._home) if self._wants_tls else None
+            self.pooler = Pooler(self.server) if self._wants_pooler else None
+            straight = Backend(str(self.server.socket), cluster.PORT)
+            before = Backend(ADDRESS, self.pooler.port) if self.pooler else straight
+            if self.pooler:
+                stack.callback(self.pooler.kill)
+                self.pooler.start()
+            self.pooled = stack.enter_context(Front(before, self.certificate, self.wake))
+            self.direct = stack.enter_context(Front(straight, self.certificate, self.wake))
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,30 +74,26 @@ class Neon:
         return front_url(self.direct, database, self.certificate)
 
     def suspend(self) -> None:
-        """Stop with the signals that Neon uses; new connections are refused until it is done."""
+        """Stop as Neon stops a compute: the pooler by SIGKILL, Postgres by a fast shutdown.
+
+        Who connects meanwhile is refused; who connects afterwards wakes it.
+        """
         with self._waking:
             for front in (self.pooled, self.direct):
                 front.refuse()
-            self._asleep = True
             if self.pooler:
                 self.pooler.kill()
-            stop_server(self.server, signal.SIGINT)
+            cluster.stop(self.server)
             for front in (self.pooled, self.direct):
                 front.heal()
 
     def wake(self) -> None:
-        """Start what does not run; returns when it answers. The fronts call it."""
+        """Start what does not run; returns when it answers. The fronts do it for who connects."""
         with self._waking:
-            if self._asleep or postmaster(self.server) is None:
-                woken = embedded.start(self._home)
-                self._use.release()
-                self._use = woken
+            if not embedded.alive(self.server):
+                embedded.revive(self.server)
             if self.pooler and self.pooler.pid is None:
                 self.pooler.start()
-            self._asleep = False
-
-    def _use_no_more(self) -> None:
-        self._use.release()
 
 
 def front_url(front: Front, database: str, certificate: Certificate | None) -> str:
@@ -102,27 +102,3 @@ def front_url(front: Front, database: str, certificate: Certificate | None) -> s
     if certificate:
         tls = {"sslmode": "verify-full", "sslrootcert": str(certificate.certificate)}
     return f"postgresql://postgres@{ADDRESS}:{front.port}/{database}?{urlencode(tls)}"
-
-
-def postmaster(server: embedded.Server) -> int | None:
-    """Return the pid of the server's first process, None when it does not run."""
-    try:
-        pid = int((server.data / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, 0)
-    except (OSError, ValueError, IndexError):
-        return None
-    return pid
-
-
-def stop_server(server: embedded.Server, how: signal.Signals) -> None:
-    """Send the server's first process a signal that ends it, and wait for the end."""
-    pid = postmaster(server)
-    if pid is None:
-        return
-    with suppress(ProcessLookupError):
-        os.kill(pid, how)
-    deadline = time.monotonic() + STOP_SECONDS
-    while postmaster(server) is not None:
-        if time.monotonic() > deadline:
-            raise Unavailable(f"Postgres (process {pid}) does not stop.")
-        time.sleep(0.01)
