@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from recall.database import NO_TENANT
+from recall.database import INDEXING, NO_TENANT, WHOLE
 from recall.errors import SourceUnreadable
 from recall.memories import store_messages, store_notes
 from recall.models import BACKFILL, Message, Note
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from recall.database import Connection, Database
-    from recall.sources import Position, Source
+    from recall.sources import Source
 
     Row = Found | Skipped
     Memory = Message | Note
@@ -255,13 +255,8 @@ async def _store(
     database: Database, place: Place, batch: Sequence[Row], before: Tally, wanted: Wanted
 ) -> Tally:
     """Store a batch with the position behind it in one transaction; return the new tally."""
-    attempts = 0
 
     async def work(connection: Connection) -> Tally:
-        nonlocal attempts
-        attempts += 1
-        if attempts > 1 and (done := await _committed(connection, place, batch[-1].position)):
-            return done
         memories = [item.memory for item in batch if isinstance(item, Found)]
         stored, changed = await write(connection, place.id, memories, BACKFILL)
         tally = before.with_batch(batch, stored, changed)
@@ -269,7 +264,7 @@ async def _store(
         await keep(connection, place, kept)
         return tally
 
-    return await database.run(work, place.tenant)
+    return await database.run(work, place.tenant, within=INDEXING, rings=True)
 
 
 async def _analyze(database: Database) -> None:
@@ -279,19 +274,9 @@ async def _analyze(database: Database) -> None:
     """
 
     async def work(connection: Connection) -> None:
-        await connection.execute(query("without_timeout"))
         await connection.execute(query("analyze_stored"))
 
-    await database.run(work, NO_TENANT)
-
-
-async def _committed(connection: Connection, place: Place, position: Position) -> Tally | None:
-    """Return the tally when the connection was lost behind the commit, not before it."""
-    row = await (await connection.execute(query("source_position"), [place.id])).fetchone()
-    kept = row[0] if row else None
-    if kept and "tally" in kept and kept["after"] == json.loads(json.dumps(position)):
-        return Tally(**kept["tally"])
-    return None
+    await database.run(work, NO_TENANT, within=WHOLE)
 
 
 async def write(

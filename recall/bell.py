@@ -14,18 +14,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from recall.connections import HOW, cut
 from recall.database import RING_EVERY
+from recall.errors import Unavailable
 from recall.faults import translated
 from recall.queries import query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from recall.connections import Connection
     from recall.database import Database
     from recall.supervisor import Duty
 
@@ -38,6 +41,11 @@ ALONE = 15 * 60.0
 ECHO = 5.0
 #: Seconds between two attempts at a server that is away.
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
+
+DEAF = (
+    "rings do not come back. Where DATABASE_DIRECT_URL leads to a pooler, jobs made by other "
+    "processes are heard of late."
+)
 
 
 class Bell:
@@ -55,6 +63,7 @@ class Bell:
         self._wakes = wakes
         self._longest = longest
         self._heard_at = time.monotonic()
+        self._deaf = False
 
     async def listen(self, duty: Duty) -> None:
         """Call whom a ring is for, until cancelled."""
@@ -68,20 +77,25 @@ class Bell:
             if time.monotonic() - began > LAST_PAUSE:  # it listened, and was cut
                 pause = FIRST_PAUSE
                 self._database.answered.clear()
-                await _at_most(self._database.answered.wait(), self._longest)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._database.answered.wait(), self._longest)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_PAUSE)
 
     async def _listen(self, duty: Duty) -> None:
         async with await psycopg.AsyncConnection.connect(self._url, **HOW) as connection:
-            await connection.execute(query("listen"))
+            for statement in ("listen_jobs", "listen_register", "listen_sources"):
+                await connection.execute(query(statement))
             self._heard_at = time.monotonic()
-            duty.rests()
+            if not self._deaf:
+                duty.rests()
             for wake in self._wakes.values():  # whatever rang while nobody listened
                 wake()
-            echo = asyncio.create_task(self._want_echoes(connection))
+            echo = asyncio.create_task(self._want_echoes(connection, duty))
             try:
                 async for ring in connection.notifies():
+                    self._deaf = False
+                    duty.rests()
                     self._hear(ring)
             finally:
                 echo.cancel()
@@ -95,17 +109,13 @@ class Bell:
         # Who rang may store more within the second, and rings once in it.
         asyncio.get_running_loop().call_later(2 * RING_EVERY, wake)
 
-    async def _want_echoes(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+    async def _want_echoes(self, connection: Connection, duty: Duty) -> None:
         """Cut the connection when a ring of this process did not come back."""
         while True:
             await asyncio.sleep(ECHO)
             rang_at = self._database.rang_at
             if self._heard_at < rang_at < time.monotonic() - ECHO:
+                self._deaf = True
+                duty.fails(Unavailable(DEAF))
                 cut(connection)
-
-
-async def _at_most(waiting: object, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(waiting, seconds)  # type: ignore[arg-type]
-    except TimeoutError:
-        return
+                return

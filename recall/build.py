@@ -9,16 +9,15 @@ and is built by the next load, the next worker that starts, or `recall doctor --
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 
-from recall import embedded
+from recall import embedded, functions
 from recall.database import NO_TENANT
 from recall.doctor import Finding
 from recall.queries import query
@@ -62,7 +61,7 @@ async def missing(database: Database) -> int:
         row = await (await connection.execute(query("missing_hnsw"))).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, NO_TENANT)
+    return await database.read(work, NO_TENANT)
 
 
 async def examine(database: Database, settings: Settings, fix: bool) -> Finding:
@@ -70,22 +69,6 @@ async def examine(database: Database, settings: Settings, fix: bool) -> Finding:
     found = await missing(database)
     repaired = bool(fix and found and await repair(settings, log.info) >= found)
     return Finding(COUNTS, found, repaired)
-
-
-@asynccontextmanager
-async def repairing(database: Database, settings: Settings) -> AsyncIterator[None]:
-    """Build what an interrupted load left missing, beside the block."""
-    if not await missing(database):
-        yield
-        return
-    log.warning("The HNSW index is missing: a load was interrupted. It is built now.")
-    task = asyncio.create_task(repair(settings, log.info))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, psycopg.Error):
-            await task
 
 
 @contextmanager
@@ -107,7 +90,9 @@ async def _builder(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection[
         async with await psycopg.AsyncConnection.connect(
             url, autocommit=True, connect_timeout=15, application_name="recall"
         ) as connection:
-            await connection.execute(query("build_path"))
+            lies = await (await connection.execute(query("vector_schema"))).fetchone()
+            path = functions.read(lies[0] if lies else "public").path
+            await connection.execute(query("build_path"), [path])
             row = await (await connection.execute(query("lock_build"))).fetchone()
             if not (row and row[0]):
                 yield None

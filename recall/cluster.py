@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAJOR = "18"
 START_SECONDS = 60
+LAST_BREATH = 5  # seconds for the last of a server that was killed to be gone
 PORT = 5432  # names the socket; nothing listens on the network
 #: sun_path holds 108 bytes on Linux and 104 on macOS, and Postgres adds ".s.PGSQL.5432.lock".
 LONGEST_SOCKET_FOLDER = 80
@@ -123,7 +124,7 @@ def boot(server: Server) -> None:
     options = " ".join(f"-c {name}={value}" for name, value in _memory_settings().items())
     options += f" -c listen_addresses='' -p {PORT} -k {shlex.quote(str(server.socket))}"
     command = ["pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-D", str(server.data)]
-    deadline = time.monotonic() + START_SECONDS
+    began = time.monotonic()
     while True:
         try:
             execute(server, [*command, "-l", str(server.log), "-o", options])
@@ -131,8 +132,10 @@ def boot(server: Server) -> None:
         except Unavailable as error:
             if answers(server):  # it was slow, or recovered from a crash
                 return
-            # A killed postmaster is dead a moment later, and its last children after it.
-            if time.monotonic() > deadline or not (_lingers(server) or _exists(_pid(server))):
+            # A killed postmaster is dead a moment later, and its last children after it. Until
+            # then its socket's lock may outlive its pid file.
+            lingers = _lingers(server) or _exists(_pid(server))
+            if time.monotonic() - began > (START_SECONDS if lingers else LAST_BREATH):
                 raise Unavailable(
                     f"The embedded Postgres does not start: {_last_words(server)}; "
                     f"{server.log} says more."

@@ -127,9 +127,11 @@ def cut(connection: Connection) -> None:
     Closing asks the network for patience that a black hole does not reward: psycopg's own way to
     cancel a query takes ten seconds there. Shutting the socket down is a local act.
     """
-    with suppress(OSError, psycopg.OperationalError):  # it ended by itself meanwhile
-        with socket.socket(fileno=os.dup(connection.pgconn.socket)) as peer:
-            peer.shutdown(socket.SHUT_RDWR)
+    with (
+        suppress(OSError, psycopg.OperationalError),  # it ended by itself meanwhile
+        socket.socket(fileno=os.dup(connection.pgconn.socket)) as peer,
+    ):
+        peer.shutdown(socket.SHUT_RDWR)
 
 
 def _hung_up(connection: Connection) -> bool:

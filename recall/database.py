@@ -23,6 +23,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from recall import embedded, functions
 from recall.connections import HOW, Connections, cut
 from recall.errors import Misconfigured, Unavailable
 from recall.faults import Fault, connection_lost, fault_of, translated
@@ -31,7 +32,8 @@ from recall.queries import query
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from recall.connections import Connection
+    from recall.connections import Connection as Connection
+    from recall.embedded import Server
     from recall.errors import RecallError
     from recall.settings import Settings
 
@@ -86,16 +88,16 @@ class Database:
         self,
         url: str,
         settings: Settings,
-        revive: Callable[[], Awaitable[None]] | None = None,
+        server: Server | None = None,
     ) -> None:
         self.url = url
+        self.server = server  # the embedded one: started again by whoever notices that it is gone
         self.process = uuid4()  # signs what this process commits, and its rings
         #: Set by every answer: the server is awake. Who waits for that clears it first.
         self.answered = asyncio.Event()
         self.rang_at = -RING_EVERY
-        self._revive = revive
         self._patience = settings.statement_timeout
-        self._search_path = "recall, public"
+        self._search_path = "recall, pg_temp"
         self._connections = Connections(url, settings.pool_size)
         self._slots: list[int] = []  # a heap of those that are free
         self._most_slots = 0
@@ -110,7 +112,7 @@ class Database:
         except psycopg.OperationalError as error:
             raise Misconfigured(f"The database does not answer: {error}".strip()) from error
         if row is not None:
-            self._search_path = f"recall, {row[0]}"
+            self._search_path = functions.read(row[0]).path
 
     async def close(self) -> None:
         """Close every connection; a unit that was given up is not waited for long."""
@@ -198,8 +200,8 @@ class Database:
     async def _lost(self) -> None:
         self._away_since = self._away_since or time.monotonic()
         await self._connections.drain()
-        if self._revive:
-            await self._revive()
+        if self.server and not embedded.alive(self.server):
+            await asyncio.to_thread(embedded.revive, self.server)
 
     @staticmethod
     def _told(unit: Unit[T], error: psycopg.Error) -> RecallError:

@@ -5,7 +5,8 @@ RecallError
 ├── Unauthorized       no key, or a key that opens nothing
 ├── NotFound           what was named does not exist (in this tenant)
 ├── Unavailable        the database cannot be reached now; asking again may work
-│   └── Overloaded     more requests wait than the service will queue
+│   ├── Overloaded     more requests wait than the service will queue
+│   └── NotReady       the service answers, and something that it needs does not run
 ├── Broken             the system itself is at fault: asking again will not help before it is mended
 ├── Misconfigured      a setting makes a start pointless or unsafe
 │   ├── SchemaRefused  the database's schema and this code do not fit
@@ -44,6 +45,10 @@ class Unavailable(RecallError):
 
 class Overloaded(Unavailable):
     """More requests wait for a connection than the service will queue."""
+
+
+class NotReady(Unavailable):
+    """The service answers, and something that it needs does not run."""
 
 
 class Broken(RecallError):

@@ -33,10 +33,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recall.backfill import BATCH, Place, Reader, entered, keep, owned, write
+from recall.database import INDEXING
 from recall.errors import RecallError
 from recall.models import BACKFILL, LIVE
 from recall.queries import query
 from recall.sources import Found
+from recall.supervisor import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -115,14 +117,21 @@ class Follower:
         """Say that the source has something new: look at once."""
         self._woken.set()
 
-    async def run(self) -> None:
-        """Follow until stopped; survives a source, or a database, that goes and comes back."""
+    async def run(self, duty: Duty | None = None) -> None:
+        """Follow until stopped; survives a source, or a database, that goes and comes back.
+
+        `duty` is told how it stands.
+        """
+        duty = duty or Duty("Following", needed=False)
         wait, last_news = POLL, time.monotonic()
         while not self._stopping:
             self._woken.clear()
             try:
+                duty.works()
                 news = await self.look()
+                duty.rests()
             except Exception as error:  # the one boundary: whatever a source does, follow it on
+                duty.fails(error)
                 self._fail(error)
                 wait = min(wait * 2, self._longest_wait(), FAILING_WAIT)
             else:
@@ -187,11 +196,8 @@ class Follower:
         return min(FILE_WAIT, longest) if self._is_file() else longest
 
     def _fail(self, error: Exception) -> None:
-        if not self._failing:
-            if isinstance(error, RecallError | OSError):
-                log.warning("%s Trying again until it is back.", error)
-            else:
-                log.exception("Following %s failed; trying again", self._source)
+        if not (self._failing or isinstance(error, RecallError | OSError)):
+            log.exception("Following %s failed; trying again", self._source)
         self._failing, self._trusted = True, False
         self._mark, self._unread, self._next_pass = None, True, 0.0
         self._place = None  # it may have been erased, with its tenant or by itself
@@ -200,7 +206,6 @@ class Follower:
     def _recovered(self) -> bool:
         if not self._failing:
             return False
-        log.warning("%s is back.", self._source.origin if self._source else "The source")
         self._failing = False
         return True
 
@@ -232,7 +237,7 @@ class Follower:
                 await keep(connection, place, {"end": position})
             return News(len(stored), len(changed))
 
-        news = await self._database.run(work, place.tenant)
+        news = await self._database.run(work, place.tenant, within=INDEXING, rings=True)
         for each in told:
             self._lately.put(each.key, each.says)
         if news:
@@ -288,7 +293,7 @@ class Follower:
             row = await (await connection.execute(query("newest_memory"), [place.id])).fetchone()
             return int(row[0]) if row else 0
 
-        return await self._database.run(work, place.tenant)
+        return await self._database.read(work, place.tenant)
 
     async def _gone(
         self, source: Source, place: Place, newest: int, there: np.ndarray
@@ -314,7 +319,7 @@ class Follower:
             rows = await (await connection.execute(query("memories_of_source"), values)).fetchall()
             return [(row[0], row[1]) for row in rows]
 
-        return await self._database.run(work, place.tenant)
+        return await self._database.read(work, place.tenant)
 
     async def _erase(self, place: Place, ids: Sequence[int]) -> None:
         """Erase memories with what is derived from them, and the sessions that this empties."""
@@ -328,7 +333,7 @@ class Follower:
             sessions = [row[1] for row in rows if row[1] is not None]
             await connection.execute(query("forget_empty_sessions"), [sessions])
 
-        await self._database.run(work, place.tenant)
+        await self._database.run(work, place.tenant, within=INDEXING)
 
 
 class Told(NamedTuple):

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from recall import keys
-from recall.bell import listen
+from recall.bell import ALONE, SOURCES, Bell
 from recall.follow import Follower, News
 from recall.register import register, registered, unregister
 from recall.service import open_database, open_service, running_worker
+from recall.supervisor import supervised
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from recall.database import Database
     from recall.register import Followed
     from recall.settings import Settings
 
@@ -48,7 +50,7 @@ async def run(settings: Settings, tenant: str, followed: Followed, index: bool) 
         follower = Follower(database, await keys.tenant_id(database, tenant), followed, tell)
         if followed.trigger:
             url = database.url if settings.embedded else settings.direct_url
-            await stack.enter_async_context(_told(followed, url, follower))
+            await stack.enter_async_context(_told(followed, database, url, follower))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, follower.stop)
@@ -58,15 +60,17 @@ async def run(settings: Settings, tenant: str, followed: Followed, index: bool) 
 
 
 @asynccontextmanager
-async def _told(followed: Followed, url: str, follower: Follower) -> AsyncIterator[None]:
+async def _told(
+    followed: Followed, database: Database, url: str, follower: Follower
+) -> AsyncIterator[None]:
     """Let the source's tables tell when they change, as long as the block runs."""
     await asyncio.to_thread(followed.install)
-    listening = asyncio.create_task(listen(url, follower.nudge, "listen_sources"))
+    bell = Bell(database, url, {SOURCES: follower.nudge}, ALONE)
     try:
-        yield
+        async with supervised() as supervisor:
+            supervisor.start("Listening to the source's tables", bell.listen)
+            yield
     finally:
-        listening.cancel()
-        await asyncio.wait([listening])
         await asyncio.to_thread(followed.uninstall)
 
 
@@ -97,8 +101,8 @@ async def add(settings: Settings, tenant: str, followed: Followed) -> None:
     async with open_database(settings) as database:
         await register(database, await keys.tenant_id(database, tenant), followed)
     console.print(
-        f"{followed.target} is followed by a `recall serve` or `recall worker`: at once by one "
-        "that starts, within a quarter of an hour by one that runs",
+        f"{followed.target} is followed by a `recall serve` or `recall worker`: by one that "
+        "runs within seconds, by one that starts at once",
         soft_wrap=True,
     )
 

@@ -51,7 +51,7 @@ async def listed(database: Database) -> list[Key]:
     async def work(connection: Connection) -> list[Key]:
         return [Key(*row) for row in await (await connection.execute(query("keys"))).fetchall()]
 
-    return await database.run(work, NO_TENANT)
+    return await database.read(work, NO_TENANT)
 
 
 async def revoke(database: Database, id: int) -> None:
@@ -71,7 +71,7 @@ async def any_live(database: Database) -> bool:
         row = await (await connection.execute(query("any_live_key"))).fetchone()
         return row is not None and bool(row[0])
 
-    return await database.run(work, NO_TENANT)
+    return await database.read(work, NO_TENANT)
 
 
 async def tenant_of(database: Database, digest: bytes) -> int | None:
@@ -81,7 +81,7 @@ async def tenant_of(database: Database, digest: bytes) -> int | None:
         row = await (await connection.execute(query("tenant_of_key"), [digest])).fetchone()
         return row[0] if row else None
 
-    return await database.run(work, NO_TENANT)
+    return await database.read(work, NO_TENANT)
 
 
 async def tenant_id(database: Database, name: str) -> int:
@@ -94,3 +94,13 @@ async def tenant_id(database: Database, name: str) -> int:
         return int(row[0])
 
     return await database.run(work, NO_TENANT)
+
+
+async def known_tenant(database: Database, name: str) -> int:
+    """Return the id of the tenant called `name`, or 0, which owns nothing, when there is none."""
+
+    async def work(connection: Connection) -> int:
+        row = await (await connection.execute(query("tenant_by_name"), [name])).fetchone()
+        return int(row[0]) if row else 0
+
+    return await database.read(work, NO_TENANT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from recall.database import NO_TENANT, WHOLE
 from recall.errors import Invalid
 from recall.queries import query
 
@@ -33,4 +34,4 @@ async def set_language(database: Database, tenant: int, language: str) -> int:
         row = await (await connection.execute(query("queue_tenant"), [tenant])).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, None)
+    return await database.run(work, NO_TENANT, within=WHOLE, rings=True)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 async def save_messages(database: Database, tenant: int, messages: Sequence[Message]) -> Stored:
     """Store `messages` and queue them for indexing, all or none, and return their ids."""
-    return await database.run(lambda c: store_messages(c, messages, LIVE), tenant)
+    return await database.run(lambda c: store_messages(c, messages, LIVE), tenant, rings=True)
 
 
 async def save_notes(database: Database, tenant: int, notes: Sequence[Note]) -> Stored:
     """Store `notes` and queue them for indexing, all or none, and return their ids."""
-    return await database.run(lambda c: store_notes(c, notes, LIVE), tenant)
+    return await database.run(lambda c: store_notes(c, notes, LIVE), tenant, rings=True)
 
 
 async def store_messages(
@@ -86,7 +86,7 @@ async def replace_note(database: Database, tenant: int, id: int, note: Note) -> 
         cursor = await connection.execute(query("replace_note"), values)
         return await cursor.fetchone() is not None
 
-    if not await database.run(work, tenant):
+    if not await database.run(work, tenant, rings=True):
         raise NotFound(f"There is no note {id}.")
 
 

@@ -26,8 +26,16 @@ LONGEST_ID = 255
 LONGEST_TITLE = 1_000
 LARGEST_METADATA = 16 * 1024
 LARGEST_BATCH = 1_000
+LARGEST_ID = 2**63 - 1
 LARGEST_LIMIT = 100
 LONGEST_QUERY = 20_000
+#: Quoted phrases of a question, excluded words and phrases of a question, and words of a phrase.
+MOST_PHRASES = 32
+LONGEST_PHRASE = 1_000
+#: Values, at whatever depth, of the metadata that a question asks for: each is looked for in turn.
+MOST_WANTED = 32
+#: Names that a list of a question may hold, sessions aside.
+MOST_NAMES = 100
 
 _PLAIN = json.JSONEncoder(ensure_ascii=False)
 
@@ -61,6 +69,19 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
     size = len(_PLAIN.encode(value).encode())
     if size > LARGEST_METADATA:
         raise ValueError(f"must take at most {LARGEST_METADATA} bytes as JSON, not {size}")
+    return value
+
+
+def _few(value: dict[str, Any]) -> dict[str, Any]:
+    inside: list[Any] = [value]
+    held = 0
+    while inside:
+        one = inside.pop()
+        if isinstance(one, dict | list):
+            held += len(one)
+            inside.extend(one.values() if isinstance(one, dict) else one)
+    if held > MOST_WANTED:
+        raise ValueError(f"must hold at most {MOST_WANTED} values, not {held}")
     return value
 
 
@@ -158,15 +179,15 @@ class Note(Value):
 class Scope(Value):
     """Which memories a question is about; every given filter must hold."""
 
-    kinds: Annotated[list[Kind], Field(min_length=1)] | None = None
+    kinds: Annotated[list[Kind], Field(min_length=1, max_length=MOST_NAMES)] | None = None
     session_ids: Annotated[list[Id], Field(min_length=1, max_length=1000)] | None = None
     exclude_session_ids: Annotated[list[Id], Field(max_length=1000)] | None = None
-    roles: Annotated[list[Id], Field(min_length=1, max_length=100)] | None = None
-    authors: Annotated[list[Id], Field(min_length=1, max_length=100)] | None = None
+    roles: Annotated[list[Id], Field(min_length=1, max_length=MOST_NAMES)] | None = None
+    authors: Annotated[list[Id], Field(min_length=1, max_length=MOST_NAMES)] | None = None
     user_id: Id | None = None
     since: Time | None = None  # inclusive
     until: Time | None = None  # exclusive
-    metadata: Metadata | None = None  # contained in the memory's
+    metadata: Annotated[Metadata, AfterValidator(_few)] | None = None  # contained in the memory's
 
 
 class Around(Value):

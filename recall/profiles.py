@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from recall.database import NO_TENANT
 from recall.errors import ModelMismatch
 from recall.models import Profile
 from recall.queries import query
@@ -20,7 +21,7 @@ async def active(database: Database) -> Profile | None:
         row = await (await connection.execute(query("active_profile"))).fetchone()
         return Profile(*row) if row else None
 
-    return await database.run(work, None)
+    return await database.read(work, NO_TENANT)
 
 
 async def ensure(database: Database, identity: ModelIdentity, recipe: str) -> Profile:
@@ -37,7 +38,7 @@ async def ensure(database: Database, identity: ModelIdentity, recipe: str) -> Pr
             values = [identity.name, identity.revision, identity.dimension, recipe]
             await connection.execute(query("first_profile"), values)
 
-        await database.run(work, None)
+        await database.run(work, NO_TENANT)
         found = await active(database)
         assert found is not None
     theirs = (found.model, found.revision, found.dimension, found.recipe)

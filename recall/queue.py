@@ -1,4 +1,4 @@
-"""The queue of memories that the index does not reflect yet: claim, renew, finish, fail, release."""
+"""The queue of memories that the index does not reflect yet, and who holds what of it."""
 
 from __future__ import annotations
 

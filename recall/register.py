@@ -76,6 +76,7 @@ async def register(database: Database, tenant: int, followed: Followed) -> None:
 
     async def work(connection: Connection) -> None:
         await connection.execute(query("follow_source"), [json.dumps(values), place.id])
+        await connection.execute(query("ring_register"))
 
     await database.run(work, tenant)
 
@@ -86,6 +87,7 @@ async def unregister(database: Database, tenant: int, target: str) -> Followed |
     async def work(connection: Connection) -> Followed | None:
         cursor = await connection.execute(query("unfollow_source"), [target])
         row = await cursor.fetchone()
+        await connection.execute(query("ring_register"))
         return Followed(**row[0]) if row else None
 
     return await database.run(work, tenant)
@@ -98,7 +100,7 @@ async def registered(database: Database) -> list[tuple[str, Followed]]:
         rows = await (await connection.execute(query("followed_sources"))).fetchall()
         return [(name, Followed(**values)) for name, values in rows]
 
-    return await database.run(work, NO_TENANT)
+    return await database.read(work, NO_TENANT)
 
 
 class Claimed(NamedTuple):
@@ -127,13 +129,15 @@ async def claim(database: Database, name: str, seconds: float) -> tuple[list[Cla
     return await database.run(work, NO_TENANT)
 
 
-async def release(database: Database, name: str) -> None:
-    """Let others follow what the worker `name` followed."""
+async def release(database: Database, name: str, within: float | None = None) -> None:
+    """Let others follow what the worker `name` followed, and tell them."""
 
     async def work(connection: Connection) -> None:
-        await connection.execute(query("release_followed"), [name])
+        cursor = await connection.execute(query("release_followed"), [name])
+        if cursor.rowcount:
+            await connection.execute(query("ring_register"))
 
-    await database.run(work, NO_TENANT)
+    await database.run(work, NO_TENANT, within=within)
 
 
 def worker_name() -> str:

@@ -28,7 +28,7 @@ async def load_sample(database: Database, tenant: int) -> int:
         stored = await store_messages(connection, messages, BACKFILL)
         return stored.accepted + (await store_notes(connection, notes, BACKFILL)).accepted
 
-    if not await database.run(empty, NO_TENANT):
+    if not await database.read(empty, NO_TENANT):
         return 0
     messages: list[Message] = []
     notes: list[Note] = []
@@ -38,4 +38,4 @@ async def load_sample(database: Database, tenant: int) -> int:
             messages.append(Message(**value))
         else:
             notes.append(Note(**value))
-    return await database.run(store, tenant)
+    return await database.run(store, tenant, rings=True)

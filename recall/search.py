@@ -16,7 +16,7 @@ from recall.errors import Invalid
 from recall.evidence import read_evidence
 from recall.expand import around, ask_for_rows, expand
 from recall.fuse import by_session, explain, fuse
-from recall.models import LARGEST_LIMIT, Answer, Scope
+from recall.models import LARGEST_LIMIT, LONGEST_PHRASE, MOST_PHRASES, Answer, Scope
 from recall.pack import pack
 from recall.queries import query
 from recall.vectors import speak_binary
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from recall.fuse import Ranked
     from recall.models import Hit, Profile, Question
     from recall.rerank import Reranker
+    from recall.words import Words
 
 #: Candidates of two legs each, or of one alone: enough for the largest limit, copies aside.
 POOL = 100
@@ -64,11 +65,12 @@ class Searcher:
         if question.rerank is not None and self._reranker is None:
             raise Invalid("rerank needs a model: set RECALL_RERANKER and start again.", "rerank")
         begun = time.perf_counter()
+        words = _words(question)
         meaning = None if question.mode == "keyword" else await self._batcher.embed(question.query)
         embedded = time.perf_counter()
 
         async def work(connection: Connection) -> tuple[Evidence, list[Ranked], Rows]:
-            evidence = await self._evidence(connection, question, meaning)
+            evidence = await self._evidence(connection, question, words, meaning)
             ranked = fuse(evidence, question.mode, self._around, _fade(question))
             if question.group_by == "session":
                 ranked = by_session(ranked, evidence)
@@ -94,9 +96,8 @@ class Searcher:
         )
 
     async def _evidence(
-        self, connection: Connection, question: Question, meaning: np.ndarray | None
+        self, connection: Connection, question: Question, words: Words, meaning: np.ndarray | None
     ) -> Evidence:
-        words = question_words(question.query)
         cursor = connection.cursor(binary=True, row_factory=dict_row)
         speak_binary(cursor)
         await cursor.execute(
@@ -133,6 +134,23 @@ class Searcher:
         kept = pack([len(of_text) for of_text in offsets], budget)
         out = tuple(hit.id for place, hit in enumerate(hits) if place not in set(kept))
         return [hits[place] for place in kept], out
+
+
+def _words(question: Question) -> Words:
+    """Return the question's words; Invalid where there are more phrases than is worth looking."""
+    words = question_words(question.query)
+    for does, phrases in ("quote", words.phrases), ("exclude", words.excluded):
+        if len(phrases) > MOST_PHRASES:
+            raise Invalid(
+                f"query must {does} at most {MOST_PHRASES} words or phrases, not {len(phrases)}.",
+                "query",
+            )
+        if (longest := max(map(len, phrases), default=0)) > LONGEST_PHRASE:
+            raise Invalid(
+                f"query must {does} phrases of at most {LONGEST_PHRASE:,} words, not {longest:,}.",
+                "query",
+            )
+    return words
 
 
 def _scope(question: Question) -> str:

@@ -7,10 +7,11 @@ import gc
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from recall import migrate, profiles
+from recall import embedded, migrate, preflight, profiles
 from recall.database import Database
+from recall.supervisor import supervised
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,8 +39,10 @@ class Service:
     profile: Profile
     searcher: Searcher
     worker: Worker
-    #: Call it after storing: wakes the worker of this process, or those of others.
-    nudge: Callable[[], None]
+
+    def nudge(self) -> None:
+        """Wake the worker of this process; those of others heard of it with the commit."""
+        self.worker.nudge()
 
     @property
     def direct_url(self) -> str:
@@ -47,29 +50,58 @@ class Service:
         return self.database.url if self.settings.embedded else self.settings.direct_url
 
 
-@asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Open the database, the embedded one when no URL is set, its schema up to date."""
-    async with AsyncExitStack() as stack:
-        url, direct = settings.pooled_url, settings.direct_url
-        if settings.embedded:
-            from recall import embedded
+class Place(NamedTuple):
+    """Where the database is: the URLs for traffic and for the schema, and the embedded server."""
 
-            use = await asyncio.to_thread(embedded.start, settings.home)
-            stack.callback(use.release)
-            url = direct = use.server.url()
-        for name in await asyncio.to_thread(migrate.migrate, direct):
-            log.info("Applied migration %s", name)
-        database = Database(url, settings)
+    url: str
+    direct: str
+    server: embedded.Server | None
+
+
+@asynccontextmanager
+async def reached(settings: Settings, writes: bool = True) -> AsyncIterator[Place]:
+    """Yield where the database is, looked at before; the embedded one is started without a URL.
+
+    `writes` is whether anything will be stored.
+    """
+    if not settings.embedded:
+        await preflight.check(settings.pooled_url, settings.direct_url, writes)
+        yield Place(settings.pooled_url, settings.direct_url, None)
+        return
+    use = await asyncio.to_thread(embedded.start, settings.home)
+    try:
+        yield Place(use.server.url(), use.server.url(), use.server)
+    finally:
+        use.release()
+
+
+@asynccontextmanager
+async def open_database(
+    settings: Settings, ground: Callable[[str], object] = migrate.migrate
+) -> AsyncIterator[Database]:
+    """Open the database, the embedded one when no URL is set, its schema up to date.
+
+    Who only reads gives `migrate.check` as `ground`: it refuses what it cannot read as it is, and
+    changes nothing. An embedded database that is new is made ready for readers too.
+    """
+    async with AsyncExitStack() as stack:
+        url, direct, server = await stack.enter_async_context(
+            reached(settings, writes=ground is migrate.migrate)
+        )
+        if server and await asyncio.to_thread(migrate.untouched, direct):
+            ground = migrate.migrate
+        await asyncio.to_thread(ground, direct)
+        database = Database(url, settings, server)
         await database.open()
         stack.push_async_callback(database.close)
         yield database
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
-    """Open the database and the model, and check that they belong together."""
-    from recall.bell import Bell
+async def open_service(
+    settings: Settings, ground: Callable[[str], object] = migrate.migrate
+) -> AsyncIterator[Service]:
+    """Open the database (`ground` as for `open_database`) and the model, which must fit it."""
     from recall.embedding import QueryBatcher, open_embedder
     from recall.index import RECIPE
     from recall.rerank import Reranker
@@ -77,18 +109,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     from recall.worker import Worker
 
     async with AsyncExitStack() as stack:
-        # The model loads while Postgres starts.
-        opening = asyncio.create_task(
-            asyncio.to_thread(
-                open_embedder, settings.model, settings.home, settings.engine, settings.threads
-            )
+        # The model second: what is wrong with the database is said before one is loaded.
+        database = await stack.enter_async_context(open_database(settings, ground))
+        embedder = await asyncio.to_thread(
+            open_embedder, settings.model, settings.home, settings.engine, settings.threads
         )
-        try:
-            database = await stack.enter_async_context(open_database(settings))
-        except BaseException:
-            await asyncio.wait([opening])
-            raise
-        embedder = await opening
         gc.freeze()  # what is loaded once is no garbage: collections need not walk over it
         profile = await profiles.ensure(database, embedder.identity, RECIPE)
         batcher = QueryBatcher(embedder)
@@ -103,28 +128,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             profile,
             Searcher(database, profile, batcher, reranker),
             worker,
-            worker.nudge if settings.worker else Bell(database).ring,
         )
 
 
 @asynccontextmanager
 async def running_worker(worker: Worker) -> AsyncIterator[None]:
-    """Run `worker` beside the block; it finishes the batch in hand when the block ends."""
-    task = asyncio.create_task(worker.run())
-    try:
+    """Run `worker` beside the block; it gives back what is not done when the block ends."""
+    async with supervised() as supervisor:
+        worker.start(supervisor)
         yield
-    finally:
-        worker.stop()
-        await task
-
-
-async def work_alone(service: Service) -> None:
-    """Run the service's worker for stores made by other processes, until it is stopped."""
-    from recall.bell import listen
-
-    listening = asyncio.create_task(listen(service.direct_url, service.worker.nudge))
-    try:
-        await service.worker.run()
-    finally:
-        listening.cancel()
-        await asyncio.wait([listening])

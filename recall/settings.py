@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from recall import urls
 from recall.errors import Misconfigured
 
 
@@ -30,7 +37,13 @@ class Settings(BaseSettings):
     """The settings, from the environment and `.env`; `Settings.load()` explains a bad one."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RECALL_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="RECALL_",
+        env_file=".env",
+        env_file_encoding="utf-8-sig",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     database_url: SecretStr | None = Field(
@@ -71,14 +84,28 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", "database_direct_url", mode="before")
     @classmethod
-    def _empty_is_absent(cls, value: object) -> object:
-        return value or None
+    def _as_libpq_reads_it(cls, value: object, info: ValidationInfo) -> object:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        name = str(info.field_name).upper()
+        return urls.read(text, name) or None if isinstance(text, str) else value
+
+    @field_validator("home")
+    @classmethod
+    def _wherever_one_stands(cls, value: Path) -> Path:
+        try:
+            return value.expanduser().absolute()
+        except (RuntimeError, OSError) as error:  # no such user; the working folder is gone
+            raise ValueError(f"it names no folder: {error}") from error
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Return the settings, or raise Misconfigured naming the variable and the value."""
         try:
             return cls(**overrides)
+        except UnicodeDecodeError as error:
+            raise Misconfigured("The file .env is not UTF-8; save it as UTF-8.") from error
+        except OSError as error:
+            raise Misconfigured(f"The file .env cannot be read: {error.strerror}.") from error
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
@@ -102,19 +129,4 @@ class Settings(BaseSettings):
         """The URL for migrations and index builds: Neon's pooled host without `-pooler`."""
         if self.database_direct_url:
             return self.database_direct_url.get_secret_value()
-        return direct_url(self.pooled_url)
-
-
-def direct_url(url: str) -> str:
-    """Return `url` with Neon's `-pooler` taken from the first label of its host.
-
-    >>> direct_url("postgresql://u@ep-a-1-pooler.eu-central-1.aws.neon.tech/db")
-    'postgresql://u@ep-a-1.eu-central-1.aws.neon.tech/db'
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    label, dot, rest = host.partition(".")
-    if not label.endswith("-pooler"):
-        return url
-    netloc = parts.netloc.replace(host, label.removesuffix("-pooler") + dot + rest)
-    return urlunsplit(parts._replace(netloc=netloc))
+        return urls.direct(self.pooled_url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from recall.database import NO_TENANT
 from recall.queries import query
 
 if TYPE_CHECKING:
@@ -36,4 +37,4 @@ async def ready(database: Database) -> None:
     async def work(connection: Connection) -> None:
         await connection.execute(query("ready"))
 
-    await database.read(work, None)
+    await database.read(work, NO_TENANT)

@@ -12,10 +12,10 @@ import logging
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 log = logging.getLogger("recall.supervisor")
 
@@ -71,43 +71,49 @@ class Duty:
         return None
 
 
+class Watched(NamedTuple):
+    """A duty with its task, and what asks it to return."""
+
+    duty: Duty
+    task: asyncio.Task[None]
+    stop: Callable[[], None] | None
+
+
 class Supervisor:
     """The duties of one process."""
 
     def __init__(self) -> None:
-        self._duties: list[Duty] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self._stops: list[Callable[[], None]] = []
+        self._watched: list[Watched] = []
 
     def __iter__(self) -> Iterator[Duty]:
-        return iter(self._duties)
+        return (watched.duty for watched in self._watched)
 
     def start(
         self,
         name: str,
-        run: Callable[[Duty], Awaitable[None]],
+        run: Callable[[Duty], Coroutine[Any, Any, None]],
         *,
         needed: bool = False,
         stop: Callable[[], None] | None = None,
-    ) -> None:
-        """Run a duty beside everything else until it returns, or until `close`.
+    ) -> Watched:
+        """Run a duty beside everything else until it returns, or until `end`.
 
         `stop` asks it to return; without it, and behind a moment's patience, it is cancelled.
         """
         duty = Duty(name, needed)
-        self._duties.append(duty)
-        self._tasks.append(asyncio.create_task(self._watch(duty, run), name=name))
-        if stop:
-            self._stops.append(stop)
+        task = asyncio.create_task(self._watch(duty, run), name=name)
+        watched = Watched(duty, task, stop)
+        self._watched.append(watched)
+        return watched
 
-    async def _watch(self, duty: Duty, run: Callable[[Duty], Awaitable[None]]) -> None:
+    async def _watch(self, duty: Duty, run: Callable[[Duty], Coroutine[Any, Any, None]]) -> None:
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()
             try:
                 return await run(duty)
             except Exception as error:  # the boundary: a duty may end, its watch may not
-                log.exception("%s ended; it is started again in %.0f s", duty.name, pause)
+                log.exception("%s ended; it is started again", duty.name)
                 duty.fails(error)
                 duty.restarts += 1
             if time.monotonic() - began > LAST_PAUSE:
@@ -120,12 +126,17 @@ class Supervisor:
         said = (duty.complaint() for duty in self if duty.needed is needed)
         return list(dict.fromkeys(sentence for sentence in said if sentence))
 
-    async def close(self) -> None:
-        """Ask every duty to return, then cancel it; returns within LEAVE + CANCEL seconds."""
-        for stop in self._stops:
+    async def end(self, *ending: Watched) -> None:
+        """Ask duties to return, then cancel them; returns within LEAVE + CANCEL seconds."""
+        self._watched = [watched for watched in self._watched if watched not in ending]
+        tasks = {watched.task for watched in ending}
+        asked = [watched.stop for watched in ending if watched.stop]
+        for stop in asked:
             stop()
-        tasks = set(self._tasks)
-        if tasks and self._stops:
+        for watched in ending:
+            if not watched.stop:
+                watched.task.cancel()
+        if tasks:
             _, tasks = await asyncio.wait(tasks, timeout=LEAVE)
         for task in tasks:
             task.cancel()
@@ -133,6 +144,10 @@ class Supervisor:
             _, tasks = await asyncio.wait(tasks, timeout=CANCEL)
         for task in tasks:
             log.error("%s does not end; it is left behind.", task.get_name())
+
+    async def close(self) -> None:
+        """End every duty."""
+        await self.end(*self._watched)
 
 
 @asynccontextmanager

@@ -17,6 +17,9 @@ from recall.models import Token
 
 #: Longer runs are encoded data, not words.
 LONGEST_TOKEN = 100
+#: Longer runs are cut anew each time: what is remembered stays small whatever is sent. The parts of
+#: one that is not ASCII take several times its room.
+LONGEST_REMEMBERED, LONGEST_REMEMBERED_WIDE = 64, 16
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\u1100-\u11ff"
 # A run of Chinese, Japanese or Korean; or word characters, joined by single connectors.
@@ -80,9 +83,13 @@ def question_words(text: str) -> Words:
     )
 
 
-@lru_cache(maxsize=65_536)
 def _cut(run: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the wholes of a run (besides its atoms) and its atoms in order."""
+    longest = LONGEST_REMEMBERED if run.isascii() else LONGEST_REMEMBERED_WIDE
+    return _cut_once(run) if len(run) <= longest else _cut_anew(run)
+
+
+def _cut_anew(run: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if _is_cjk(run[0]):
         # Bigrams find words of two characters and more; single characters find the rest.
         return tuple(run[i : i + 2] for i in range(len(run) - 1)), tuple(run)
@@ -95,7 +102,11 @@ def _cut(run: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     pieces = [piece.lower() for humps in parts for piece in humps if len(piece) <= LONGEST_TOKEN]
     wholes = [run, *segments, *(piece for s in segments for piece in _CONNECTOR.split(s))]
     lower = (whole.lower() for whole in wholes if 0 < len(whole) <= LONGEST_TOKEN)
-    return tuple(w for w in dict.fromkeys(lower) if w not in pieces), tuple(pieces)
+    known = set(pieces)
+    return tuple(w for w in dict.fromkeys(lower) if w not in known), tuple(pieces)
+
+
+_cut_once = lru_cache(maxsize=65_536)(_cut_anew)
 
 
 def _is_cjk(character: str) -> bool:

@@ -113,10 +113,9 @@ class Worker:
 
     def start(self, supervisor: Supervisor) -> None:
         """Index beside everything else until stopped."""
-        supervisor.start("Indexing", partial(self._loop, LIVE), needed=True, stop=self.stop)
-        for _ in range(BACKFILL_LOOPS):
-            supervisor.start("Indexing", partial(self._loop, BACKFILL), needed=True)
-        supervisor.start("The heartbeat of what is indexed", self._beat, needed=True)
+        for lane in (LIVE, *[BACKFILL] * BACKFILL_LOOPS):
+            supervisor.start("Indexing", partial(self._loop, lane), needed=True, stop=self.stop)
+        supervisor.start("The heartbeat of claims", self._beat, needed=True)
 
     async def drain(self, told: Callable[[int], None] = lambda done: None) -> int:
         """Index everything that is due now; return how many memories were, telling each step's.
@@ -278,6 +277,8 @@ class Worker:
         jobs = await queue.read_jobs(self._database, claims)
         try:
             chunks, vectors = await self._embed(jobs)
+        except RecallError:
+            raise
         except Exception as error:
             raise Unembeddable(_said(error)) from error
         ordered = sorted(jobs, key=lambda job: job.tenant_id)

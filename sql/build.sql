@@ -16,10 +16,7 @@ select pg_try_advisory_lock(hashtext('recall.build'));
 select pg_advisory_unlock(hashtext('recall.build'));
 
 -- name: build_path
-select set_config('search_path', 'recall, ' || quote_ident(n.nspname), false),
-       set_config('statement_timeout', '0', false)
-from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace
-where e.extname = 'vector';
+select set_config('search_path', %s, false), set_config('statement_timeout', '0', false);
 
 -- Each profile, whether its index is there and may be used, and whether it is the active one.
 -- name: hnsw_indexes

@@ -90,7 +90,7 @@ where profile_id = %s and memory_id = any(%s) and tenant_id = current_tenant();
 with given as materialized (
   select nextval('chunk_id') as id, g.*
   from unnest(%(memories)s::bigint[], %(pieces)s::integer[], %(starts)s::integer[],
-              %(ends)s::integer[], %(head_of)s::integer[], %(meanings)b::halfvec[]) with ordinality
+              %(ends)s::integer[], %(head_of)s::integer[], meanings(%(meanings)b)) with ordinality
        as g(memory_id, piece, starts, ends, head, meaning, number)
 ), text_words as materialized (
   select * from texts_words(current_tenant(), %(language)s, %(tokens)s::text[], %(places)s::text[])
@@ -159,7 +159,8 @@ where tenant_id = current_tenant() and parked_at is not null
 returning memory_id;
 
 -- name: halfvec_oid
-select 'halfvec'::regtype::oid::integer;
+select atttypid::integer from pg_attribute
+where attrelid = 'embedding'::regclass and attname = 'meaning';
 
 -- name: compact
 select compact();
@@ -177,7 +178,8 @@ select pg_notify('recall_job', %s);
 -- name: ring_register
 select pg_notify('recall_register', '');
 
--- name: listen
+-- name: listen_jobs
 listen recall_job;
+
+-- name: listen_register
 listen recall_register;
-listen recall_source;

@@ -5,7 +5,7 @@
 
 -- name: evidence
 select * from evidence(
-  %(profile)s::smallint, %(meaning)s::halfvec, %(tokens)s::text[], %(phrases)s::text[],
+  %(profile)s::smallint, %(meaning)s, %(tokens)s::text[], %(phrases)s::text[],
   %(strict)s, %(excluded)s::text[], %(scope)s::jsonb, %(pool)s::integer, %(texts)s::integer,
   %(around)s::integer);
 

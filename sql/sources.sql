@@ -13,14 +13,8 @@ returning id, position;
 update source set position = %s::jsonb, updated_at = now()
 where id = %s and tenant_id = current_tenant();
 
--- name: without_timeout
-set local statement_timeout = 0;
-
 -- name: analyze_stored
 analyze memory (id, tenant_id), job;
-
--- name: source_position
-select position from source where id = %s and tenant_id = current_tenant();
 
 -- Memories of this source whose row says something else now. Those that read otherwise are queued
 -- again, so that a worker that still holds the old text loses its claim; whose metadata alone

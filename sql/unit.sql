@@ -30,6 +30,6 @@ where c.unit <> excluded.unit
 returning true;
 
 -- name: vector_schema
-select n.nspname
+select quote_ident(n.nspname)
 from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace
 where e.extname = 'vector';

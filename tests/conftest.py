@@ -35,7 +35,7 @@ import hypothesis
 import psycopg
 import pytest
 
-from recall import embedded, keys, migrate, profiles
+from recall import embedded, functions, keys, migrate, profiles
 from recall.chaos import pooler
 from recall.chaos.neon import Neon
 from recall.database import Database
@@ -351,8 +351,9 @@ def settings(database_url: str, way: Way, home: Path) -> Settings:
 @pytest.fixture
 def owner(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     """A plain connection of the database's owner, which no policy binds."""
-    options = "-c search_path=recall,public"
-    with psycopg.connect(database_url, autocommit=True, options=options) as connection:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        path = f"{functions.read('public').path}, public"
+        connection.execute("select set_config('search_path', %s, false)", [path])
         yield connection
 
 

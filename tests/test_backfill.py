@@ -278,16 +278,17 @@ async def test_strict_stops_at_a_bad_row_and_not_at_what_is_left_out_on_purpose(
 async def test_an_acknowledgement_that_was_lost_counts_no_row_twice(
     database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep, lost = module.keep, []
+    once, lost = database._once, []
 
-    async def losing(connection: Any, *arguments: Any) -> None:
-        await keep(connection, *arguments)
+    async def losing(connection: Any, unit: Any) -> Any:
+        result = await once(connection, unit)
         if len(lost) < 3:
             # Everything is committed, and the answer never comes.
             lost.append(await connection.execute("commit"))
             raise psycopg.OperationalError("the connection is lost")
+        return result
 
-    monkeypatch.setattr(module, "keep", losing)
+    monkeypatch.setattr(database, "_once", losing)
     tally = await backfill(database, tenant, History(57))
     assert lost and reconciles(tally, 57)
     assert tally.stored == (await fresh(database, 57)).stored

@@ -240,17 +240,17 @@ async def test_a_source_that_goes_away_loses_nothing_and_comes_back(
 ) -> None:
     say(openzess, "a", "b")
     away = openzess.with_suffix(".away")
-    with caplog.at_level(logging.WARNING, "recall.follow"):
+    with caplog.at_level(logging.WARNING, "recall.supervisor"):
         async with followed(database, tenant, openzess):
             await soon(lambda: texts() == ["a", "b"])
             move(openzess, away)
-            await soon(lambda: "Trying again" in caplog.text)
+            await soon(lambda: "goes on trying" in caplog.text)
             await asyncio.sleep(0.5)
             assert texts() == ["a", "b"]
             say(away, "c")
             move(away, openzess)
             await soon(lambda: texts() == ["a", "b", "c"])
-            await soon(lambda: "is back" in caplog.text)
+            await soon(lambda: "is well again" in caplog.text)
             run(openzess, "delete from messages where content = 'a'")
             await soon(lambda: texts() == ["b", "c"])
     assert len(caplog.records) == 2, "a line when it goes, a line when it comes"

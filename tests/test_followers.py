@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,14 +17,17 @@ from test_follow import OPENZESS, made, say, soon
 
 from recall import follow, keys
 from recall import followers as module
+from recall.bell import REGISTER, SOURCES, Bell
 from recall.errors import Invalid, SourceUnreadable
 from recall.follow import Follower, News
-from recall.followers import following
+from recall.followers import Followers
 from recall.register import Followed, claim, register, registered, release, unregister
+from recall.runtime import AT_ONCE
 from recall.service import running_worker
+from recall.supervisor import supervised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from conftest import Databases
@@ -50,6 +54,19 @@ def texts(owner: psycopg.Connection[Any]) -> Callable[[], list[str]]:
     return lambda: [
         row[0] for row in owner.execute("select content from memory order by content").fetchall()
     ]
+
+
+@asynccontextmanager
+async def following(
+    database: Database, url: str, on_news: Callable[[], None], name: str | None = None
+) -> AsyncIterator[None]:
+    """Follow registered sources beside the block."""
+    async with supervised() as supervisor:
+        followers = Followers(database, supervisor, on_news, name)
+        followers.start()
+        wakes = {REGISTER: followers.look_again, SOURCES: followers.nudge}
+        supervisor.start("The bell", Bell(database, url, wakes, AT_ONCE).listen)
+        yield
 
 
 def nothing() -> None:
@@ -100,7 +117,6 @@ async def test_a_worker_that_stops_does_not_wait_for_a_source_that_hangs(
     openzess: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
     await register(database, tenant, Followed(str(openzess)))
     hanging = asyncio.Event()
 

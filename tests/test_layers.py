@@ -13,19 +13,25 @@ PACKAGE = Path(recall.__file__).parent
 
 #: From the ground up. A part of a package may stand on a row of its own.
 ROWS = (
-    {"errors"},
-    {"settings", "models", "queries", "folders"},
-    {"evidence", "vectors", "words", "text", "database", "cluster"},
-    {"fuse"},
+    {"errors", "pasted"},
+    {"urls"},
+    {"settings", "models", "queries", "folders", "faults", "supervisor"},
+    {"functions", "ground"},
+    {"shape"},
+    {"evidence", "vectors", "words", "text", "cluster", "connections", "connecting"},
+    {"fuse", "embedded"},
+    {"database"},
     {"embedding"},
-    {"embedded", "migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
-    | {"doctor", "languages", "expand", "pack", "rerank", "bell"},
-    {"search", "worker", "sources"},
+    {"migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
+    | {"languages", "expand", "pack", "rerank", "bell"},
+    {"doctor", "search", "worker", "sources"},
+    {"preflight"},
     {"build", "sample", "service", "backfill"},
     {"evaluate", "trigger"},
     {"register"},
     {"follow"},
     {"followers"},
+    {"runtime"},
     {"tables"},
     {"api", "backfill_command", "follow_command", "evaluate.command"},
     {"cli"},

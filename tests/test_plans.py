@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from pgvector import HalfVector
 
-from recall import migrate
+from recall import functions, migrate
 from recall.queries import query
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def large(databases: Databases) -> Iterator[str]:
     url = databases.create()
     migrate.migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("set search_path = recall, public")
+        connection.execute(f"set search_path = {functions.read('public').path}, public".encode())
         connection.execute("select create_profile('tiny', 'r', %s, '1', true)", [DIMENSION])
         connection.execute("drop index embedding_1_hnsw")
         connection.execute(FILL.encode())
@@ -89,7 +89,7 @@ def large(databases: Databases) -> Iterator[str]:
 def unit(large: str) -> Iterator[psycopg.Connection[Any]]:
     """A transaction of tenant 1, as every question runs."""
     with psycopg.connect(large) as connection:
-        values = {"tenant": "1", "search_path": "recall, public", "timeout": "30s"}
+        values = {"tenant": "1", "search_path": functions.read("public").path, "timeout": "30s"}
         connection.execute(query("enter_unit"), values)
         yield connection
         connection.rollback()

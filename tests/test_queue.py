@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from recall.database import Database
     from recall.embedding import Embedder
-    from recall.models import Job, Profile
+    from recall.models import Claim, Job, Profile
 
 pytestmark = pytest.mark.anyio
 LEASE = 60.0
@@ -29,7 +29,17 @@ async def store(database: Database, tenant: int, *texts: str, lane: int = LIVE) 
     await database.run(lambda c: memories.store_messages(c, batch, lane), tenant)
 
 
+async def contents(database: Database, claims: Sequence[Claim]) -> list[str]:
+    return [job.content for job in await queue.read_jobs(database, claims)]
+
+
 async def finish(
+    database: Database, embedder: Embedder, profile: Profile, claims: Sequence[Claim]
+) -> int:
+    return await write(database, embedder, profile, await queue.read_jobs(database, claims))
+
+
+async def write(
     database: Database, embedder: Embedder, profile: Profile, jobs: Sequence[Job]
 ) -> int:
     chunks = chunk_jobs(jobs, embedder)
@@ -87,6 +97,8 @@ async def test_whoever_lost_the_claim_writes_nothing(
     lost = await queue.claim(database, 5, LEASE)
     expire(owner)
     held = await queue.claim(database, 5, LEASE)
+    assert await queue.renew(database, [*lost, *held], LEASE) == {held[0].memory_id}
+    assert await queue.renew(database, lost, LEASE) == set()
     assert await finish(database, embedder, profile, lost) == 0
     assert chunks(owner) == 0
     assert await finish(database, embedder, profile, held) == 1
@@ -103,7 +115,7 @@ async def test_a_late_failure_of_a_lost_claim_changes_nothing(
     expire(owner)
     await queue.claim(database, 5, LEASE)
     before = owner.execute("select * from job").fetchall()
-    await queue.fail(database, lost, "late")
+    await queue.fail(database, dict.fromkeys(lost, "late"))
     await queue.release(database, lost)
     assert owner.execute("select * from job").fetchall() == before
 
@@ -116,11 +128,11 @@ async def test_a_note_that_is_replaced_while_it_is_indexed_keeps_the_new_text(
     owner: psycopg.Connection[Any],
 ) -> None:
     (id,) = (await memories.save_notes(database, tenant, [Note(content="the old text")])).ids
-    old = await queue.claim(database, 5, LEASE)
+    old = await queue.read_jobs(database, await queue.claim(database, 5, LEASE))
     await memories.replace_note(database, tenant, id, Note(content="entirely new"))
-    assert await finish(database, embedder, profile, old) == 0
+    assert await write(database, embedder, profile, old) == 0
     new = await queue.claim(database, 5, LEASE)
-    assert [job.content for job in new] == ["entirely new"]
+    assert await contents(database, new) == ["entirely new"]
     assert await finish(database, embedder, profile, new) == 1
     assert owner.execute("select words::text like '%entir%' from chunk").fetchall() == [(True,)]
 
@@ -133,9 +145,11 @@ async def test_a_memory_that_is_erased_while_it_is_indexed_stays_erased(
     owner: psycopg.Connection[Any],
 ) -> None:
     await store(database, tenant, "one", "two")
-    jobs = await queue.claim(database, 5, LEASE)
+    claims = await queue.claim(database, 5, LEASE)
+    jobs = await queue.read_jobs(database, claims)
     await memories.forget(database, tenant, "message", jobs[0].memory_id)
-    assert await finish(database, embedder, profile, jobs) == 1
+    assert len(await queue.read_jobs(database, claims)) == 1
+    assert await write(database, embedder, profile, jobs) == 1
     assert owner.execute("select memory_id from chunk").fetchall() == [(jobs[1].memory_id,)]
 
 
@@ -143,27 +157,29 @@ async def test_live_memories_go_before_a_backfill(database: Database, tenant: in
     await store(database, tenant, "old 1", "old 2", lane=BACKFILL)
     await store(database, tenant, "new 1", "new 2")
     first = await queue.claim(database, 2, LEASE)
-    assert [job.content for job in first] == ["new 1", "new 2"]
+    assert await contents(database, first) == ["new 1", "new 2"]
     assert len(await queue.claim(database, 5, LEASE)) == 2
 
 
 async def test_live_memories_can_be_claimed_alone(database: Database, tenant: int) -> None:
     await store(database, tenant, "old", lane=BACKFILL)
     await store(database, tenant, "new")
-    assert [job.content for job in await queue.claim(database, 5, LEASE, LIVE)] == ["new"]
-    assert [job.content for job in await queue.claim(database, 5, LEASE)] == ["old"]
+    live = await queue.claim(database, 5, LEASE, LIVE)
+    assert await contents(database, live) == ["new"]
+    assert await queue.claim(database, 5, LEASE, LIVE) == []
+    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["old"]
 
 
 async def test_a_claim_says_whether_the_memory_has_chunks(
     database: Database, tenant: int, embedder: Embedder, profile: Profile
 ) -> None:
     (id,) = (await memories.save_notes(database, tenant, [Note(content="the old text")])).ids
-    (job,) = await queue.claim(database, 5, LEASE)
-    assert not job.indexed
-    await finish(database, embedder, profile, [job])
+    claims = await queue.claim(database, 5, LEASE)
+    assert not (await queue.read_jobs(database, claims))[0].indexed
+    await finish(database, embedder, profile, claims)
     await memories.replace_note(database, tenant, id, Note(content="entirely new"))
-    (job,) = await queue.claim(database, 5, LEASE)
-    assert job.indexed
+    claims = await queue.claim(database, 5, LEASE)
+    assert (await queue.read_jobs(database, claims))[0].indexed
 
 
 async def test_a_failure_waits_longer_every_time_and_the_fifth_parks_it_with_its_error(
@@ -174,7 +190,7 @@ async def test_a_failure_waits_longer_every_time_and_the_fifth_parks_it_with_its
     for attempt in range(1, 6):
         jobs = await queue.claim(database, 5, LEASE)
         assert len(jobs) == 1, attempt
-        await queue.fail(database, jobs, f"Boom: {attempt}")
+        await queue.fail(database, {jobs[0]: f"Boom: {attempt}"})
         assert await queue.claim(database, 5, LEASE) == []
         row = owner.execute("select extract(epoch from due_at - now()) from job").fetchone()
         assert row is not None
@@ -186,16 +202,83 @@ async def test_a_failure_waits_longer_every_time_and_the_fifth_parks_it_with_its
     assert row == (True, "Boom: 5", 5)
 
 
-async def test_a_memory_whose_workers_all_died_is_parked_too(
+async def test_a_memory_that_ends_its_workers_is_alone_soon_and_parked_alone(
+    database: Database,
+    tenant: int,
+    embedder: Embedder,
+    profile: Profile,
+    owner: psycopg.Connection[Any],
+) -> None:
+    await store(database, tenant, "deadly", *(f"innocent {n}" for n in range(49)))
+    sizes = []
+    while claims := await queue.claim(database, 1024, LEASE):
+        if "deadly" in await contents(database, claims):
+            sizes.append(len(claims))
+            expire(owner)  # the worker died
+        else:
+            await finish(database, embedder, profile, claims)
+    assert sizes == [50, 25, 12, 6, 3, 1, 1, 1, 1, 1]
+    parked = await queue.parked(database, tenant, 10)
+    assert [row["begins"] for row in parked] == ["deadly"]
+    assert "five workers" in parked[0]["error"]
+    assert chunks(owner) == 49
+
+
+async def test_what_a_dead_worker_held_does_not_wait_for_what_is_new_in_a_later_lane(
     database: Database, tenant: int, owner: psycopg.Connection[Any]
 ) -> None:
-    await store(database, tenant, "deadly")
-    for _ in range(5):
-        assert len(await queue.claim(database, 5, LEASE)) == 1
-        expire(owner)
-    assert await queue.claim(database, 5, LEASE) == []
-    row = owner.execute("select parked_at is not null, error from job").fetchone()
-    assert row == (True, "every worker that claimed it died or lost its lease")
+    await store(database, tenant, "held", "held too")
+    await queue.claim(database, 5, LEASE)
+    await store(database, tenant, "history", lane=BACKFILL)
+    expire(owner)
+    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["held"]
+    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["held too"]
+    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["history"]
+
+
+@pytest.mark.parametrize("step", ["-1 hour", "-1 day", "-400 days"])
+async def test_a_clock_that_goes_back_makes_nobody_wait(
+    database: Database, tenant: int, owner: psycopg.Connection[Any], step: str
+) -> None:
+    """The database's clock cannot be turned here: what it wrote is, the other way."""
+    await store(database, tenant, "one", "two")
+    await queue.claim(database, 1, LEASE)  # and its worker dies
+    owner.execute("update job set due_at = due_at - %s::interval where due_at > 'epoch'", [step])
+    assert len(await queue.claim(database, 5, LEASE)) == 1
+    assert await queue.next_due(database) == 0
+    assert len(await queue.claim(database, 5, LEASE)) == 1
+
+
+async def test_a_heartbeat_holds_a_claim(
+    database: Database, tenant: int, owner: psycopg.Connection[Any]
+) -> None:
+    await store(database, tenant, "one")
+    claims = await queue.claim(database, 5, 0.2)
+    for _ in range(4):
+        await asyncio.sleep(0.1)
+        assert await queue.renew(database, claims, 0.2) == {claims[0].memory_id}
+        assert await queue.claim(database, 5, LEASE) == []
+
+
+async def test_what_was_given_up_is_listed_with_its_reason_and_tried_again(
+    database: Database, tenant: int, owner: psycopg.Connection[Any]
+) -> None:
+    from recall import keys
+
+    await store(database, tenant, "one", "two", "three")
+    other = await keys.tenant_id(database, "other")
+    await store(database, other, "theirs")
+    owner.execute("update job set parked_at = now(), error = 'the model choked', attempts = 5")
+    first = await queue.parked(database, tenant, 2)
+    assert [row["begins"] for row in first] == ["three", "two"]
+    assert {row["error"] for row in first} == {"the model choked"}
+    (last,) = await queue.parked(database, tenant, 2, before=first[-1]["id"])
+    assert (last["begins"], last["session_id"], last["kind"]) == ("one", "s", "message")
+    assert await queue.retry(database, other, [last["id"]]) == 0, "another tenant's"
+    assert await queue.retry(database, tenant, [last["id"]]) == 1
+    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["one"]
+    assert await queue.retry(database, tenant) == 2
+    assert await queue.unindexed(database, tenant, [row["id"] for row in first]) == (2, 0)
 
 
 async def test_a_claim_given_back_is_due_at_once_and_does_not_count(
@@ -215,7 +298,7 @@ async def test_a_parked_memory_is_tried_again_when_its_note_is_replaced(
     owner.execute("update job set parked_at = now(), error = 'x', attempts = 5")
     assert await queue.claim(database, 5, LEASE) == []
     await memories.replace_note(database, tenant, id, Note(content="good"))
-    assert [job.content for job in await queue.claim(database, 5, LEASE)] == ["good"]
+    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["good"]
 
 
 async def test_one_claim_serves_every_tenant(database: Database) -> None:
@@ -224,7 +307,7 @@ async def test_one_claim_serves_every_tenant(database: Database) -> None:
     for name in ("a", "b"):
         await store(database, await keys.tenant_id(database, name), name)
     jobs = await queue.claim(database, 5, LEASE)
-    assert sorted(job.content for job in jobs) == ["a", "b"]
+    assert sorted(await contents(database, jobs)) == ["a", "b"]
     assert len({job.tenant_id for job in jobs}) == 2
 
 

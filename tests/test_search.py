@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from strategies import AUTHORS, SENTENCES, SESSIONS, START, TOPICS, USERS, messages, notes, scopes
 
 from recall import keys, memories
+from recall.errors import Invalid
 from recall.models import Message, Mode, Note, Question
 
 if TYPE_CHECKING:
@@ -414,6 +415,40 @@ async def test_an_excluded_word_excludes_a_long_memory_wherever_it_stands(
     await remember(database, worker, tenant, Note(content=long), Note(content="idle harbour"))
     answer = await searcher.recall(tenant, Question(query="idle harbour -zebra"))
     assert contents(answer) == ["idle harbour"]
+
+
+async def test_many_excluded_words_and_phrases_exclude_each(
+    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+) -> None:
+    pairs = [f"word{n} apart{n}" for n in range(31)]
+    given = [Note(content=f"apples {pair}") for pair in pairs]
+    await remember(database, worker, tenant, *given, Note(content="apples word3 together apart3"))
+    excluded = [f"-word{n}" if n % 2 else f'-"{pair}"' for n, pair in enumerate(pairs)]
+    for mode in MODES:
+        asked = " ".join(["apples", *excluded[1:], "-the"])
+        answer = await searcher.recall(tenant, Question(query=asked, mode=mode))
+        assert contents(answer) == ["apples word0 apart0"], mode
+
+
+@pytest.mark.parametrize(
+    ("query", "part"),
+    [
+        ("apples " + " ".join(f"-word{n}" for n in range(33)), "exclude at most 32"),
+        ("apples " + " ".join(f'-"a word{n}"' for n in range(33)), "exclude at most 32"),
+        ("apples " + " ".join(f'"a word{n}"' for n in range(33)), "quote at most 32"),
+        (f'apples "{" word" * 1001}"', "quote phrases of at most 1,000 words, not 1,001"),
+        ("apples -" + "".join(chr(0x4E00 + n) for n in range(19_000)), "exclude phrases of at"),
+    ],
+    ids=["excluded", "excluded phrases", "phrases", "long phrase", "long run"],
+)
+async def test_a_question_of_too_many_demands_is_refused_before_anything_is_done(
+    query: str, part: str, searcher: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(searcher, "_database")
+    for mode in MODES:
+        with pytest.raises(Invalid, match=f"^query must .*{part}") as caught:
+            await searcher.recall(1, Question(query=query, mode=mode))
+        assert caught.value.field == "query"
 
 
 async def test_in_a_question_a_phrase_is_a_hint(

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
 from hypothesis import given
 from strategies import texts
 
+from recall import words
 from recall.words import atoms, question_words, tokens
 
 
@@ -128,3 +130,27 @@ def test_an_unclosed_quote_is_only_a_mark() -> None:
     words = question_words('say "hello')
     assert words.phrases == ()
     assert set(words.tokens) == {"say", "hello"}
+
+
+def test_a_long_run_is_cut_anew_and_never_remembered() -> None:
+    """What is remembered is bounded in number, so it has to be bounded in size too."""
+    before = words._cut_once.cache_info().currsize
+    for n in range(20):
+        long = f"a{n}/" * 200
+        wide = "".join(chr(0x4E00 + n + place) for place in range(200))
+        assert len(atoms(f"{long} {wide}")) > 400
+    assert words._cut_once.cache_info().currsize == before
+    atoms("remembered-from-now-on")
+    assert words._cut_once.cache_info().currsize == before + 1
+
+
+def test_a_run_of_many_parts_costs_in_proportion() -> None:
+    """Twenty times the parts would be four hundred times the work if each met each."""
+
+    def seconds(parts: int) -> float:
+        run = "/".join(f"part{n}x" for n in range(parts))
+        begun = time.perf_counter()
+        assert len(tokens(run)) > parts
+        return time.perf_counter() - begun
+
+    assert min(seconds(20_000) for _ in range(3)) < 150 * min(seconds(1_000) for _ in range(3))

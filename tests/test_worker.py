@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recall import memories
-from recall import worker as module
 from recall.errors import Unavailable
 from recall.models import BACKFILL, Message, Note, Question
 from recall.service import running_worker
@@ -57,11 +56,9 @@ async def test_a_nudge_wakes_an_idle_worker(
     tenant: int,
     worker: Worker,
     owner: psycopg.Connection[Any],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "FIRST_WAIT", 3600.0)
     async with running_worker(worker):
-        await asyncio.sleep(0.2)  # asleep for an hour now
+        await asyncio.sleep(0.2)  # asleep for good now
         await memories.save_messages(database, tenant, said("hello"))
         worker.nudge()
         async with asyncio.timeout(20):
@@ -75,8 +72,7 @@ async def test_a_worker_finishes_the_batch_in_hand_when_it_is_stopped(
     await memories.save_messages(database, tenant, said("one", "two"))
     async with running_worker(worker):
         await asyncio.sleep(0)
-    claimed = count(owner, "job where attempts > 0")
-    assert claimed == 0
+    assert count(owner, "job where together is not null") == 0
 
 
 async def test_a_worker_that_is_cancelled_gives_its_claims_back(
@@ -101,7 +97,7 @@ async def test_a_worker_that_is_cancelled_gives_its_claims_back(
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    assert count(owner, "job where due_at <= now() and attempts = 0") == 2
+    assert count(owner, "job where due_at = 'epoch' and together is null and alone = 0") == 2
 
 
 async def test_a_live_memory_waits_for_no_backfill(
@@ -124,7 +120,7 @@ async def test_a_live_memory_waits_for_no_backfill(
     history = said(*(f"history {n}" for n in range(2500)))  # more than the loops take at once
     await database.run(lambda c: memories.store_messages(c, history, BACKFILL), tenant)
     async with running_worker(worker), asyncio.timeout(20):
-        while count(owner, "job where attempts > 0") < 2048:  # noqa: ASYNC110
+        while count(owner, "job where together > 0") < 2048:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await memories.save_messages(database, tenant, said("just now"))
         worker.nudge()
@@ -185,7 +181,8 @@ async def test_a_database_that_goes_away_is_no_memorys_fault(
     await memories.save_messages(database, tenant, said("one"))
     with pytest.raises(Unavailable):
         await worker.step()
-    assert owner.execute("select error from job").fetchall() == [(None,)]
+    given_back = "select error, attempts, together, due_at <= now() from job"
+    assert owner.execute(given_back).fetchall() == [(None, 0, None, True)]
 
 
 async def test_connections_that_are_cut_are_made_anew(

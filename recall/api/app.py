@@ -13,10 +13,9 @@ from recall.api import errors, operations, reading, writing
 from recall.api.caller import Gate
 from recall.api.limits import BodyLimit
 from recall.api.metrics import Metrics, Timing
-from recall.build import repairing
-from recall.followers import following
+from recall.runtime import duties
 from recall.sample import load_sample
-from recall.service import DEFAULT_TENANT, open_service, running_worker
+from recall.service import DEFAULT_TENANT, open_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,14 +42,9 @@ async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
                 log.info("Indexing the sample history: %d memories to ask about", loaded)
                 await service.worker.drain()
         app.state.service, app.state.gate = service, gate
-        if settings.worker:
-            async with (
-                running_worker(service.worker),
-                repairing(service.database, settings),
-                following(service.database, service.direct_url, service.worker.nudge),
-            ):
-                yield
-        else:
+        async with duties(service) as supervisor:
+            app.state.supervisor = supervisor
+            app.state.metrics.watch(supervisor)
             yield
 
 

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import time
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from recall.models import Answer
+    from recall.supervisor import Supervisor
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Duties(Collector):
+    """Gauges of what runs beside the requests, read when they are asked for."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield, by duty: whether it runs, how often it was started again, its silence."""
+        runs = GaugeMetricFamily("recall_duty_runs", "1 while it does its work.", labels=["duty"])
+        restarts = CounterMetricFamily("recall_duty_restarts", "Started again.", labels=["duty"])
+        silent = GaugeMetricFamily(
+            "recall_duty_silent_seconds", "Since the last sign of life while busy.", labels=["duty"]
+        )
+        by_name = groupby(sorted(self._supervisor, key=lambda d: d.name), key=lambda d: d.name)
+        for name, group in by_name:
+            duties = list(group)
+            runs.add_metric([name], all(duty.complaint() is None for duty in duties))
+            restarts.add_metric([name], sum(duty.restarts for duty in duties))
+            silent.add_metric([name], max(duty.silent for duty in duties))
+        yield from (runs, restarts, silent)
 
 
 class Metrics:
@@ -48,6 +77,10 @@ class Metrics:
         """Count an answered question's stages."""
         for stage, milliseconds in answer.took_ms.items():
             self._stages.labels(stage).observe(milliseconds / 1000)
+
+    def watch(self, supervisor: Supervisor) -> None:
+        """Count the duties of `supervisor` too."""
+        self.registry.register(Duties(supervisor))
 
     def exposition(self) -> Response:
         """Return everything in Prometheus's text form."""

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
 from starlette.responses import Response
 
+from recall import queue
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
 from recall.api.metrics import Metrics
+from recall.errors import NotReady
+from recall.models import LARGEST_BATCH, LARGEST_ID, Value
 from recall.status import ready, status
+from recall.supervisor import Supervisor
 
 routes = APIRouter()
 
+Limit = Annotated[int, Query(ge=1, le=200)]
+MemoryId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+
+
+class Chosen(Value):
+    """Which memories to try again."""
+
+    ids: Annotated[list[MemoryId], Field(min_length=1, max_length=LARGEST_BATCH)]
+
 
 @routes.get("/status")
-async def get_status(tenant: Tenant, running: Running) -> Json:
-    """Return how much is remembered and how much of it waits."""
-    return Json(await status(running.database, tenant, running.profile))
+async def get_status(request: Request, tenant: Tenant, running: Running) -> Json:
+    """Return how much is remembered, how much of it waits, and what does not run."""
+    found = await status(running.database, tenant, running.profile)
+    watching: Supervisor = request.app.state.supervisor
+    said = [*watching.complaints(needed=True), *watching.complaints(needed=False)]
+    return Json(found | {"not_running": said})
 
 
 @routes.get("/health")
@@ -33,7 +52,35 @@ async def get_metrics(request: Request) -> Response:
 
 
 @routes.get("/ready")
-async def get_ready(running: Running) -> Json:
-    """Say whether a question would be answered now."""
+async def get_ready(request: Request, running: Running) -> Json:
+    """Say whether a question would be answered and a memory indexed now.
+
+    503 names what does not run. `degraded` names what does not and is not needed for that.
+    """
     await ready(running.database)
-    return Json({"status": "ready"})
+    watching: Supervisor = request.app.state.supervisor
+    if lacking := watching.complaints(needed=True):
+        raise NotReady(" ".join(lacking))
+    degraded = watching.complaints(needed=False)
+    return Json({"status": "ready"} | ({"degraded": degraded} if degraded else {}))
+
+
+@routes.get("/failed")
+async def get_failed(
+    tenant: Tenant, running: Running, limit: Limit = 50, before: MemoryId | None = None
+) -> Json:
+    """List memories that were given up, each with the reason; the newest first.
+
+    `next` is the `before` of the next page, null on the last.
+    """
+    rows = await queue.parked(running.database, tenant, limit + 1, before)
+    page = rows[:limit]
+    return Json({"failed": page, "next": page[-1]["id"] if len(rows) > limit else None})
+
+
+@routes.post("/failed/retry")
+async def retry_failed(tenant: Tenant, running: Running, chosen: Chosen | None = None) -> Json:
+    """Queue memories that were given up again: those of `ids`, or all."""
+    retried = await queue.retry(running.database, tenant, chosen.ids if chosen else None)
+    running.nudge()
+    return Json({"retried": retried}, 202)

@@ -12,12 +12,11 @@ from pydantic import Field
 from recall import memories, queue
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
-from recall.models import LARGEST_BATCH, Message, Note, Stored, Value
+from recall.models import LARGEST_BATCH, LARGEST_ID, Message, Note, Stored, Value
 from recall.service import Service
 
 routes = APIRouter()
 
-LARGEST_ID = 2**63 - 1
 MemoryId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Wait = Annotated[
     float, Query(ge=0, le=60, description="Seconds to wait until they are searchable.")
@@ -105,17 +104,17 @@ async def _accepted(
         "duplicates": stored.duplicates,
     }
     if wait:
-        body["pending"] = await _pending_after(running, tenant, stored, wait)
+        body["pending"], body["failed"] = await _after(running, tenant, stored, wait)
     return Json(body, 202)
 
 
-async def _pending_after(running: Service, tenant: int, stored: Stored, wait: float) -> int:
-    """Wait up to `wait` seconds for the index; return how many memories still miss in it."""
+async def _after(running: Service, tenant: int, stored: Stored, wait: float) -> tuple[int, int]:
+    """Wait up to `wait` seconds for the index; return how many still wait, and were given up."""
     deadline = time.monotonic() + wait
     pause = 0.02
     while True:
-        pending = await queue.unindexed(running.database, tenant, stored.ids)
+        pending, failed = await queue.unindexed(running.database, tenant, stored.ids)
         if not pending or time.monotonic() + pause > deadline:
-            return pending
+            return pending, failed
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 0.5)

@@ -5,7 +5,10 @@ A module holds a group of commands; importing it adds them to the application.
 
 from __future__ import annotations
 
-from recall.cli import asking, histories, keys, measuring, serving, upkeep
-from recall.cli.frame import app
+try:
+    from recall.cli import asking, histories, keys, measuring, serving, upkeep
+    from recall.cli.frame import app
+except KeyboardInterrupt:  # Ctrl-C before there is anything that could catch it
+    raise SystemExit(130) from None
 
 __all__ = ["app", "asking", "histories", "keys", "measuring", "serving", "upkeep"]

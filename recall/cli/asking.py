@@ -28,7 +28,7 @@ def search(
     async def work() -> None:
         from pydantic import ValidationError
 
-        from recall import keys
+        from recall import keys, migrate
         from recall.errors import Invalid
         from recall.models import Question, sentence
         from recall.service import open_service
@@ -44,8 +44,8 @@ def search(
             )
         except ValidationError as error:
             raise Invalid(sentence(error)[1]) from error
-        async with open_service(read_settings()) as service:
-            of_tenant = await keys.tenant_id(service.database, tenant)
+        async with open_service(read_settings(), migrate.check) as service:
+            of_tenant = await keys.known_tenant(service.database, tenant)
             answer = await service.searcher.recall(of_tenant, question)
         if as_json:
             from pydantic_core import to_json

@@ -1,12 +1,24 @@
-"""What every command stands in: the application, its settings, its log, and one way to run."""
+"""What every command stands in: the application, its settings, its log, and how it ends.
+
+Whatever a command raises ends here, in one sentence on standard error and a status: 1 for what
+went wrong, 130 for Ctrl-C, 141 where nobody reads the output any more, as a shell has it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from recall.errors import RecallError
 
@@ -15,14 +27,63 @@ if TYPE_CHECKING:
 
     from recall.settings import Settings
 
-app = typer.Typer(
+INTERRUPTED, UNREAD = 130, 141
+#: What the names of the threads of `run` begin with.
+THREADS = "recall-work"
+
+Tenant = Annotated[str, typer.Option(help="Whose memories.")]
+
+
+class Commands(TyperGroup):
+    """The commands; what one of them raises becomes a sentence and a status."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command, on whatever kind of terminal."""
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # what the terminal cannot show is spelled out
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was chosen."""
+        try:
+            result = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            _read_no_more()
+            raise typer.Exit(UNREAD) from None
+        except Exception as error:
+            if _of_typer(error) or os.environ.get("RECALL_DEBUG"):
+                raise
+            typer.secho(f"recall: {sentence(error)}", err=True, fg="red")
+            raise typer.Exit(1) from None
+        return result
+
+
+class Application(typer.Typer):
+    """The application; its process ends with its command, whatever still loads in a thread."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line of this process."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except SystemExit as ended:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; what follows is Python's
+            if _busy():
+                _leave(ended.code)
+            raise
+
+
+app = Application(
     help="Find any message or note of an agent again, by meaning and by words.",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Tenant = Annotated[str, typer.Option(help="Whose memories.")]
 
 
 def read_settings(**overrides: Any) -> Settings:
@@ -41,12 +102,58 @@ def log(level: int = logging.INFO) -> None:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work`; what recall can explain ends with its sentence and status 1."""
+    """Run `work` to its end; after a failure nothing is waited for that still loads in a thread."""
+    executor = ThreadPoolExecutor(thread_name_prefix=THREADS)
+    runner = asyncio.Runner(loop_factory=_new_loop())
+    runner.get_loop().set_default_executor(executor)
     try:
-        with asyncio.Runner(loop_factory=_new_loop()) as runner:
-            runner.run(work)
-    except RecallError as error:
-        fail(error)
+        runner.run(work)
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        if not _busy(within=1.0):  # closing waits for the executor's threads
+            runner.close()
+        raise
+    runner.close()
+
+
+def sentence(error: Exception) -> str:
+    """Return what an error that nobody caught says to a person, in one line."""
+    if isinstance(error, ExceptionGroup):
+        return sentence(error.exceptions[0])
+    if isinstance(error, RecallError):
+        return str(error)
+    said = " ".join(str(error).split()) or "it says nothing more"
+    if isinstance(error, OSError) and error.strerror:
+        file = f"{error.filename}: " if error.filename else ""
+        return f"{file}{error.strerror[0].lower()}{error.strerror[1:]}."
+    return (
+        f"something unexpected happened: {type(error).__name__}: {_without_secrets(said)[:500]}. "
+        "Run it again with RECALL_DEBUG=1 for the traceback."
+    )
+
+
+def _without_secrets(text: str) -> str:
+    """Return `text` without passwords: those of URLs, and the values of secret variables."""
+    text = re.sub(r"(://[^:/@\s]*):[^@\s]+@", r"\1:***@", text)
+    text = re.sub(r"(?i)(passw\w*|pwd|secret|token|key)(['\"]?\s*[=:]\s*)\S+", r"\1\2***", text)
+    return text
+
+
+def _of_typer(error: Exception) -> bool:
+    """Return whether an error is Typer's own way to end a command or to refuse an argument."""
+    packages = {each.__module__.partition(".")[0] for each in type(error).mro()}
+    return not packages.isdisjoint({"typer", "click"})
+
+
+def _busy(within: float = 0.0) -> bool:
+    """Return whether a thread of `run` still works after `within` seconds."""
+    until = time.monotonic() + within
+    for thread in threading.enumerate():
+        if thread.name.startswith(THREADS):
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                return True
+    return False
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -57,7 +164,18 @@ def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
     return new_event_loop
 
 
-def fail(error: RecallError) -> NoReturn:
-    """End the command with the error's sentence and status 1."""
-    typer.secho(f"recall: {error}", err=True, fg="red")
-    raise typer.Exit(1)
+def _read_no_more() -> None:
+    """Let what is still buffered for a closed pipe go nowhere, without a word at the very end."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+
+def _leave(code: object) -> None:
+    """End the process at once: a model that loads cannot be told to stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))

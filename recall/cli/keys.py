@@ -33,10 +33,10 @@ def keys_list() -> None:
     """List every key, without the key."""
 
     async def work() -> None:
-        from recall import keys
+        from recall import keys, migrate
         from recall.service import open_database
 
-        async with open_database(read_settings()) as database:
+        async with open_database(read_settings(), migrate.check) as database:
             for key in await keys.listed(database):
                 state = "revoked" if key.revoked_at else "live"
                 typer.echo(f"{key.id}\t{state}\t{key.tenant}\t{key.name}\t{key.created_at:%F}")

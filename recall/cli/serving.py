@@ -55,18 +55,17 @@ def worker(
     async def work() -> None:
         import signal
 
-        from recall.followers import following
-        from recall.service import open_service, work_alone
+        from recall.runtime import duties
+        from recall.service import open_service
 
         async with open_service(read_settings()) as service:
             if once:
                 typer.echo(f"{await service.worker.drain()} memories indexed")
                 return
-            loop = asyncio.get_running_loop()
+            told = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, service.worker.stop)
-            nudge = service.worker.nudge
-            async with following(service.database, service.direct_url, nudge):
-                await work_alone(service)
+                asyncio.get_running_loop().add_signal_handler(number, told.set)
+            async with duties(service, alone=True):
+                await told.wait()
 
     run(work())

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Annotated
 
 import typer
 
-from recall.cli.frame import Tenant, app, fail, log, read_settings, run
-from recall.errors import RecallError
+from recall.cli.frame import Tenant, app, log, read_settings, run
 
 
 @app.command()
 def migrate(
     status: Annotated[bool, typer.Option("--status", help="Only show what is applied.")] = False,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Drop the functions of other versions: none may run."),
+    ] = False,
 ) -> None:
-    """Bring the database's schema to this version's."""
-    from recall import embedded
-    from recall import migrate as migration
+    """Bring the database's schema to this version's, and make again what a restore lost."""
+    log(logging.WARNING)
 
-    try:
-        settings = read_settings()
-        use = embedded.start(settings.home) if settings.embedded else None
-        url = use.server.url() if use else settings.direct_url
-        if status:
-            for file in migration.status(url):
-                typer.echo(f"{'applied' if file.applied else 'pending'}  {file.name}")
-            return
-        names = migration.migrate(url)
-        typer.echo("\n".join(f"applied  {name}" for name in names) or "nothing to apply")
-    except RecallError as error:
-        fail(error)
+    async def work() -> None:
+        from recall import migrate as migration
+        from recall.service import reached
+
+        async with reached(read_settings(), writes=not status) as place:
+            if status:
+                files = await asyncio.to_thread(migration.status, place.direct)
+                lines = [f"{'applied' if f.applied else 'pending'}  {f.name}" for f in files]
+            else:
+                names = await asyncio.to_thread(migration.migrate, place.direct)
+                lines = [f"applied  {name}" for name in names]
+                lines += await asyncio.to_thread(migration.prune, place.direct) if prune else []
+        typer.echo("\n".join(lines) or "nothing to apply")
+
+    run(work())
 
 
 @app.command()
@@ -44,11 +50,12 @@ def status(
 
     async def work() -> None:
         from recall import keys, profiles
+        from recall import migrate as migration
         from recall.service import open_database
         from recall.status import status as read
 
-        async with open_database(read_settings()) as database:
-            of_tenant = await keys.tenant_id(database, tenant)
+        async with open_database(read_settings(), migration.check) as database:
+            of_tenant = await keys.known_tenant(database, tenant)
             found = await read(database, of_tenant, await profiles.active(database))
         if as_json:
             typer.echo(json.dumps(found, indent=2))
@@ -64,18 +71,19 @@ def status(
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Put right what is wrong.")] = False,
 ) -> None:
-    """Look for what is wrong in the index; status 1 when something is and stays so."""
+    """Look for what is lost or wrong in the database; status 1 when something stays so."""
     log(logging.WARNING)
 
     async def work() -> None:
         from recall import build
+        from recall import migrate as migration
         from recall.doctor import examine
         from recall.service import open_database
 
         settings = read_settings()
-        async with open_database(settings) as database:
-            built = await build.examine(database, settings, fix)
-            findings = [built, *await examine(database, fix)]
+        async with open_database(settings, migration.known) as database:
+            findings = await examine(database, fix)
+            findings.append(await build.examine(database, settings, fix))
         for finding in findings:
             state = "ok" if not finding.found else "fixed" if finding.repaired else "WRONG"
             typer.echo(f"{state:<6} {finding.found:>8,}  {finding.counts}")

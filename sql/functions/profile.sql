@@ -28,7 +28,7 @@ begin
   insert into profile (model, revision, dimension, recipe, active)
   values (p_model, p_revision, p_dimension, p_recipe, p_active)
   returning id into made;
-  execute format('create table chunk_%s partition of chunk for values in (%s)', made, made);
+  execute format('create table recall.chunk_%s partition of chunk for values in (%s)', made, made);
   -- Words stay in the row, uncompressed: ts_rank unpacks its argument at every call.
   execute format('alter table chunk_%s set (toast_tuple_target = 8160)', made);
   execute format('alter table chunk_%s add primary key (id)', made);
@@ -38,7 +38,7 @@ begin
   execute format('create index on chunk_%s (tenant_id, created_at)', made);
   execute format('create index on chunk_%s using gin (words)
                   with (fastupdate = on, gin_pending_list_limit = 512)', made);
-  execute format('create table embedding_%s partition of embedding for values in (%s)', made, made);
+  execute format('create table recall.embedding_%s partition of embedding for values in (%s)', made, made);
   execute format('alter table embedding_%s add primary key (chunk_id)', made);
   execute format('alter table embedding_%s alter column meaning set storage plain', made);
   execute 'create index ' || hnsw_index(made, p_dimension);

@@ -93,24 +93,10 @@ as $$
   ) as kept
 $$;
 
--- Of a function whose parameters changed, the older form goes.
-do $$
-declare
-  v_old regprocedure;
-begin
-  for v_old in select p.oid::regprocedure from pg_proc as p
-               where p.pronamespace = 'recall'::regnamespace
-                 and p.proname in ('evidence', 'terms', 'candidate_query', 'first_score',
-                                   'chosen_by_words', 'chosen_by_meaning', 'few_copies',
-                                   'looked_around', 'turns_around') loop
-    execute 'drop function ' || v_old;
-  end loop;
-end $$;
-
 -- A question's lexemes that the tenant has, rarest first, with the number of chunks of each, and of
 -- those where it stands alone; how many it lacks; and the size of its corpus. Of a long question
 -- the 32 rarest are kept.
-create function terms(
+create or replace function terms(
   p_profile smallint, p_language text, p_tokens text[],
   out words text[], out word_chunks bigint[], out alone_chunks bigint[], out absent integer,
   out corpus_chunks bigint, out corpus_length bigint
@@ -145,7 +131,7 @@ end $$;
 -- question's rare words, with two of the others, or with one of the others standing alone, whose
 -- weight no length dilutes (the high tier of Manning, Raghavan and Schütze's tiered indexes,
 -- §7.2.1). Each kind takes the rarest first, up to p_budget expected rows.
-create function candidate_query(p_terms record, p_budget float8) returns text
+create or replace function candidate_query(p_terms record, p_budget float8) returns text
 language plpgsql immutable
 as $$
 declare
@@ -184,7 +170,7 @@ end $$;
 -- SQL of a chunk's first score by its own words, as a share of what the question could reach: BM25
 -- with ts_rank as saturation, over the eight rarest words. It chooses who is looked at; what is
 -- returned is measured with every word.
-create function first_score(p_terms record) returns text
+create or replace function first_score(p_terms record) returns text
 language plpgsql stable
 as $$
 begin
@@ -207,7 +193,7 @@ as $$ select 8 $$;
 
 -- The best p_pool chunks by their own words, with their scores, best first; of a crowd, a few copies
 -- of each of p_pool texts.
-create function chosen_by_words(
+create or replace function chosen_by_words(
   p_condition text, p_terms record, p_rows float8, p_exact boolean, p_pool integer,
   p_crowd boolean, out ids bigint[], out scores float8[]
 )
@@ -238,7 +224,7 @@ begin
 end $$;
 
 -- Of chunks with their distances, the first few of each text.
-create function few_copies(inout ids bigint[], inout distances float8[])
+create or replace function few_copies(inout ids bigint[], inout distances float8[])
 language sql stable
 as $$
   select array_agg(r.id order by r.place), array_agg(r.distance order by r.place) from (
@@ -256,7 +242,7 @@ as $$ select count(distinct c.digest)::integer from chunk as c where c.id = any(
 
 -- The best p_pool chunks by meaning, with their distances, all in scope when there are fewer; of a
 -- crowd, a few copies of each of p_pool texts.
-create function chosen_by_meaning(
+create or replace function chosen_by_meaning(
   p_condition text, p_scan text, p_meaning halfvec, p_exact boolean, p_pool integer,
   p_crowd boolean, out ids bigint[], out distances float8[]
 )
@@ -301,7 +287,7 @@ end $$;
 -- The candidates that are looked around, best first by what the legs know of them. What a leg did
 -- not bring is worth at most the last that it did: a bound, as in Fagin's threshold algorithm, and
 -- nothing is read for it.
-create function looked_around(
+create or replace function looked_around(
   p_said bigint[], p_scores float8[], p_meant bigint[], p_distances float8[], p_pool integer
 ) returns bigint[]
 language sql immutable
@@ -318,7 +304,7 @@ $$;
 
 -- Each chunk and the turns before it in its session, newest first; each and the turns after it,
 -- oldest first. A 0 ends each run.
-create function turns_around(
+create or replace function turns_around(
   p_profile smallint, p_ids bigint[], p_around integer, out earlier bigint[], out later bigint[]
 )
 language plpgsql stable
@@ -345,7 +331,7 @@ begin
   into earlier, later;
 end $$;
 
-create function evidence(
+create or replace function evidence(
   p_profile smallint,
   p_meaning halfvec,         -- null: no semantic leg
   p_tokens text[],           -- empty: no keyword leg
@@ -374,8 +360,6 @@ create function evidence(
 )
 language plpgsql volatile security definer
 set search_path from current
-set hnsw.ef_search = 100
-set hnsw.iterative_scan = 'relaxed_order'
 as $$
 declare
   v_tenant integer := current_tenant();
@@ -423,20 +407,22 @@ begin
       v_head := v_head || '0'::text;
     end if;
   end loop;
-  foreach v_text in array p_excluded loop
-    v_text := phrase_query(v_language, string_to_array(v_text, ' '));
-    if v_text <> '' then
-      v_condition := v_condition || format(' and not exists (
-        select from chunk as x where x.profile_id = c.profile_id and x.memory_id = c.memory_id
-        and x.words @@ %L)', v_text);
-      v_narrow := true;
-    end if;
-  end loop;
-
-  if p_tokens = '{}' then
-    -- Nothing else finds what the walk through the graph misses, so it looks four times as wide.
-    perform set_config('hnsw.ef_search', '400', true);
+  -- Together: an anti-join for each would be planned at more than the cost of its own.
+  v_text := (select string_agg('(' || q || ')', '|')
+             from unnest(p_excluded) as u(phrase)
+             cross join lateral phrase_query(v_language, string_to_array(phrase, ' ')) as q
+             where q <> '');
+  if v_text is not null then
+    v_condition := v_condition || format(' and not exists (
+      select from chunk as x where x.profile_id = c.profile_id and x.memory_id = c.memory_id
+      and x.words @@ %L)', v_text);
+    v_narrow := true;
   end if;
+
+  -- Set here and not with the function: a restore may not set what an unloaded library reads. Where
+  -- nothing else finds what the walk through the graph misses, it looks four times as wide.
+  perform set_config('hnsw.ef_search', case when p_tokens = '{}' then '400' else '100' end, true),
+          set_config('hnsw.iterative_scan', 'relaxed_order', true);
   v_rows := corpus_chunks;
   if v_narrow and v_rows > exact_rows() then
     v_rows := least(v_rows, estimated_rows(v_condition));
@@ -506,7 +492,6 @@ begin
   from (select from job where tenant_id = v_tenant and parked_at is null limit 1000) as j;
 end $$;
 
-revoke all on function evidence from public;
 grant execute on function evidence to recall_service;
 
 -- Scopes of up to so many chunks are looked at row by row.

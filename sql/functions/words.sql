@@ -31,8 +31,6 @@ as $$
   ) as distinct_lexemes
 $$;
 
-drop function if exists index_words, compact_counts;
-
 -- The tsvectors of texts given as their tokens and, where they have any, their places (default: one
 -- behind the other), each parted by spaces; and how many places hold a word that counts. For many
 -- texts at once: a call costs more than a text.
@@ -73,33 +71,11 @@ as $$
     array_to_tsvector(array(select alone(w) from unnest(tsvector_to_array(body || head)) as w)) end
 $$;
 
--- Chunks come and go in one place: whatever statement did it, the counts (and, on deletion, the
--- vectors) follow in the same transaction, and no writer can forget them.
-create or replace function count_words() returns trigger
-language plpgsql
-as $$
-declare
-  sign integer := case tg_op when 'INSERT' then 1 else -1 end;
-begin
-  insert into word_count (profile_id, tenant_id, word, chunks)
-  select c.profile_id, c.tenant_id, w.lexeme, sign * count(*)
-  from changed as c cross join lateral unnest(c.words) as w
-  group by 1, 2, 3;
-  insert into corpus_count (profile_id, tenant_id, chunks, length)
-  select c.profile_id, c.tenant_id, sign * count(*), sign * sum(c.length)
-  from changed as c
-  group by 1, 2;
-  if tg_op = 'DELETE' then
-    delete from embedding as e using changed as c
-    where e.profile_id = c.profile_id and e.chunk_id = c.id;
-  end if;
-  return null;
-end $$;
-
-create or replace trigger count_inserted after insert on chunk
-  referencing new table as changed for each statement execute function count_words();
-create or replace trigger count_deleted after delete on chunk
-  referencing old table as changed for each statement execute function count_words();
+-- The vectors of a statement's parameter. A parameter takes its type from here, so that whoever
+-- sends it need not know which schema pgvector lies in.
+create or replace function meanings(given halfvec[]) returns halfvec[]
+language sql immutable parallel safe
+as $$ select given $$;
 
 -- Fold what was appended: many small rows of a word become one in the ledger, and what the words'
 -- index keeps as a list of new rows goes where it belongs. Returns the ledgers' rows written.
@@ -129,6 +105,15 @@ begin
   insert into corpus_count
   select profile_id, tenant_id, sum(chunks), sum(length) from folded group by 1, 2;
   get diagnostics n = row_count;
-  perform gin_clean_pending_list(format('chunk_%s_words_idx', id)::regclass) from profile;
+  perform gin_clean_pending_list(i.indexrelid)
+  from pg_inherits as h
+  join pg_index as i on i.indrelid = h.inhrelid
+  join pg_class as c on c.oid = i.indexrelid
+  join pg_am as a on a.oid = c.relam
+  where h.inhparent = 'chunk'::regclass and a.amname = 'gin';
   return after + n;
 end $$;
+
+-- What a worker calls when it writes chunks: as its tenant, so with everything that it calls.
+grant execute on function dictionary, lexeme_of, quoted, texts_words, alone, labelled, meanings
+  to recall_service;

@@ -12,6 +12,7 @@ from pgvector import HalfVector
 from psycopg import AsyncCursor, sql
 from psycopg.rows import dict_row
 
+from recall import functions
 from recall.database import Database
 from recall.embedding import QueryBatcher
 from recall.evaluate.bench.figures import Timings
@@ -50,7 +51,13 @@ class Tape(Database):
         super().__init__(service.settings.direct_url, service.settings)
         self.sent: list[Statement] = []
 
-    async def read(self, work: Callable[[Connection], Awaitable[T]], tenant: int | None) -> T:
+    async def read(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        tenant: int | None,
+        *,
+        within: float | None = None,
+    ) -> T:
         """Run `work` and remember its statements."""
         sent = self.sent
 
@@ -66,7 +73,7 @@ class Tape(Database):
             finally:
                 connection.cursor_factory = AsyncCursor
 
-        return await super().read(recorded, tenant)
+        return await super().read(recorded, tenant, within=within)
 
 
 async def statements_of(
@@ -108,7 +115,8 @@ def connect(service: Service, tenant: int | None = None) -> psycopg.Connection[A
     connection = psycopg.connect(service.settings.direct_url, autocommit=True)
     speak_binary(connection)
     row = connection.execute(query("vector_schema")).fetchone()
-    path = f"recall, {row[0] if row else 'public'}"
+    vector = row[0] if row else "public"
+    path = f"{functions.read(vector).path}, {vector}"  # a scratch database: nobody else is here
     connection.execute("select set_config('search_path', %s, false)", [path])
     if tenant is not None:
         connection.execute(

@@ -1,0 +1,93 @@
+"""What a migration stands on: a connection that trusts nothing of others', an owner, pgvector.
+
+One transaction; its path holds Postgres's own schema alone until a step says otherwise, and what
+it makes is made as the owner of recall's schema, whoever connects.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from recall.errors import Misconfigured, SchemaRefused, Unavailable
+from recall.queries import query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+#: Oldest pgvector that has halfvec and iterative scans.
+OLDEST_VECTOR = (0, 8, 0)
+RUN = "run `recall migrate`"
+
+
+@contextmanager
+def transaction(url: str) -> Iterator[Connection]:
+    """Yield a connection in a transaction whose path holds nothing of others'."""
+    try:
+        connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=15, prepare_threshold=None
+        )
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"The database does not answer: {error}".strip()) from error
+    with connection:
+        try:
+            with connection.transaction():
+                connection.execute(query("enter_migration"))
+                yield connection
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            raise SchemaRefused(
+                f"The schema must be brought up to date, and the database is read-only; {RUN} where it "
+                "can be written."
+            ) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise Misconfigured(
+                f"The database refuses what recall's schema needs: {error.diag.message_primary}; "
+                "connect as the owner of schema recall, or let an administrator grant the right "
+                "(`create extension vector`, `grant recall_service to …`)."
+            ) from error
+        except psycopg.OperationalError as error:
+            raise Unavailable(
+                f"The database went away, and nothing was changed: {error}"
+            ) from error
+
+
+def ground(connection: Connection) -> tuple[str | None, str | None, bool]:
+    """Return the schema's owner, pgvector's schema (quoted), and whether the ledger is there."""
+    row = connection.execute(query("ground")).fetchone()
+    assert row is not None
+    owner, ours, ledger, vector, version = row
+    if owner is not None and not ours:
+        raise Misconfigured(
+            f"Schema recall belongs to {owner}, whom the role of the URL may not act for; connect "
+            f"as {owner}."
+        )
+    if version and tuple(int(part) for part in version.split(".")) < OLDEST_VECTOR:
+        raise Misconfigured(
+            f"pgvector {version} is too old; recall needs 0.8.0: "
+            "run `alter extension vector update`."
+        )
+    return owner, vector, ledger
+
+
+def prepare(connection: Connection) -> str:
+    """Make the ledger and the extension where they are missing; return pgvector's schema."""
+    owner, vector, ledger = ground(connection)
+    if owner is not None:  # whoever migrates, what it makes is the owner's
+        connection.execute(query("ready_role"))
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
+    if not ledger or vector is None:
+        try:
+            connection.execute(query("create_ledger"))
+        except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile) as error:
+            raise Misconfigured(
+                "This Postgres has no pgvector; install the extension `vector` 0.8.0 or later."
+            ) from error
+        _, vector, _ = ground(connection)
+    assert vector is not None
+    return vector
