@@ -35,14 +35,14 @@ import hypothesis
 import psycopg
 import pytest
 
-from recall import embedded, functions, keys, migrate, profiles
+from recall import embedded, functions, keys, migrate, profiles, urls
 from recall.chaos import pooler
 from recall.chaos.neon import Neon
 from recall.database import Database
 from recall.embedding import QueryBatcher, open_embedder
 from recall.index import RECIPE
 from recall.search import Searcher
-from recall.settings import Settings, direct_url
+from recall.settings import Settings
 from recall.worker import Worker
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Elsewhere:
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{database}"))
 
     def direct_url(self, database: str) -> str:
-        return direct_url(self.pooled_url(database))
+        return urls.direct(self.pooled_url(database))
 
 
 @pytest.fixture(scope="session")
@@ -228,7 +228,7 @@ class Databases:
 @pytest.fixture(scope="session")
 def databases(request: pytest.FixtureRequest, way: Way) -> Databases:
     if isinstance(way, Elsewhere):
-        return Databases(way, direct_url(way.url))
+        return Databases(way, urls.direct(way.url))
     postgres: embedded.Server = request.getfixturevalue("postgres")
     return Databases(way, postgres.url("postgres"))
 
@@ -335,6 +335,27 @@ def sleeper() -> Iterator[Sleeper]:
 def sleeping_template(sleeper: Sleeper, embedder: Embedder) -> str:
     """The template on the server that may sleep."""
     return prepare(sleeper.databases, embedder)
+
+
+@pytest.fixture
+def sleeping_url(sleeper: Sleeper, sleeping_template: str) -> Iterator[str]:
+    """The direct URL of an empty recall on the server that may sleep, and be cut off."""
+    url = sleeper.databases.create(sleeping_template)
+    yield url
+    sleeper.heal()
+    sleeper.databases.drop(url)
+
+
+@pytest.fixture
+def sleeping_settings(sleeper: Sleeper, sleeping_url: str, home: Path) -> Settings:
+    return Settings.load(
+        database_url=sleeper.neon.pooled_url(name_of(sleeping_url)),
+        database_direct_url=sleeping_url,
+        home=home,
+        port=0,
+        engine=ENGINE,
+        statement_timeout=1.5,
+    )
 
 
 @pytest.fixture
