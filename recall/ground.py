@@ -66,7 +66,7 @@ def ground(connection: Connection) -> tuple[str | None, str | None, bool]:
     if owner is not None and not ours:
         raise Misconfigured(
             f"Schema recall belongs to {owner}, whom the role of the URL may not act for; connect "
-            f"as {owner}."
+            f"as {owner}, or let an administrator give all of the schema to that role."
         )
     if version and numbers(version) < OLDEST_VECTOR:
         raise Misconfigured(

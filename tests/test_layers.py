@@ -32,7 +32,7 @@ ROWS = (
     {"follow"},
     {"followers"},
     {"runtime"},
-    {"tables"},
+    {"tables", "chaos"},
     {"api", "backfill_command", "follow_command", "evaluate.command"},
     {"cli"},
     {"__main__"},
