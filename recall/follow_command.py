@@ -110,7 +110,7 @@ async def add(settings: Settings, tenant: str, followed: Followed) -> None:
 async def remove(settings: Settings, tenant: str, target: str) -> bool:
     """Take a source off the register; return whether it was there."""
     async with open_database(settings) as database:
-        followed = await unregister(database, await keys.tenant_id(database, tenant), target)
+        followed = await unregister(database, await keys.known_tenant(database, tenant), target)
     if followed:
         await asyncio.to_thread(followed.uninstall)
     return followed is not None

@@ -15,10 +15,12 @@ select pg_catalog.current_setting('server_version') as version,
        pg_catalog.quote_ident(current_user) as quoted_role,
        pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') as creates,
        r.rolsuper or r.rolcreaterole as makes_roles,
-       r.rolsuper as superuser,
        s.oid is not null as has_service,
        s.oid is not null and pg_catalog.pg_has_role(current_user, s.oid, 'member') as is_member,
        n.oid is not null as has_schema,
+       pg_catalog.pg_get_userbyid(n.nspowner)::text as owner,
+       pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(n.nspowner)) as quoted_owner,
+       n.oid is not null and pg_catalog.pg_has_role(current_user, n.nspowner, 'usage') as is_owner,
        (select pg_catalog.count(*) from pg_attribute as a join pg_class as c on c.oid = a.attrelid
         where c.relnamespace = n.oid and c.relname = 'migration'
           and a.attname in ('name', 'checksum')) = 2 as has_ledger,

@@ -2,6 +2,13 @@
 
 One embedded server serves the whole run. A migrated database with its profile is made once and
 cloned for every test, so a test meets an empty recall and leaves nothing behind.
+
+    TEST_NEON=1              what is tested reaches that server as it would Neon: traffic through a
+                             front with TLS and PgBouncer, migrations through a front with TLS
+    TEST_DATABASE_URL=URL    it reaches a server elsewhere, where databases are made and dropped;
+                             what is about the embedded server still runs on one
+
+`settings` has the pooled URL; `database_url`, `empty_url` and `owner` go the direct way.
 """
 
 from __future__ import annotations
@@ -20,14 +27,17 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import hypothesis
 import psycopg
 import pytest
 
-from recall import embedded, functions, keys, migrate, profiles
+from recall import embedded, functions, keys, migrate, profiles, urls
+from recall.chaos import pooler
+from recall.chaos.neon import Neon
 from recall.database import Database
 from recall.embedding import QueryBatcher, open_embedder
 from recall.index import RECIPE
@@ -123,13 +133,68 @@ def home() -> Iterator[Path]:
 def postgres(home: Path) -> Iterator[embedded.Server]:
     """The embedded server of the whole run."""
     use = embedded.start(home)
-    with psycopg.connect(use.server.url("postgres"), autocommit=True) as connection:
-        # Nothing here survives the run; what must survive a crash is tested on its own server.
+    forget_crashes(use.server)
+    yield use.server
+    use.release()
+
+
+def forget_crashes(server: embedded.Server) -> None:
+    """Let a server be quick: nothing on it outlives the run, nor the machine."""
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("alter system set fsync = off")
         connection.execute("alter system set autovacuum = off")
         connection.execute("select pg_reload_conf()")
-    yield use.server
-    use.release()
+
+
+class Way(Protocol):
+    """How what is tested reaches a database of the run, by its name."""
+
+    def pooled_url(self, database: str) -> str: ...
+    def direct_url(self, database: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Straight:
+    """To the embedded server, by its socket."""
+
+    server: embedded.Server
+
+    def pooled_url(self, database: str) -> str:
+        return self.server.url(database)
+
+    direct_url = pooled_url
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """To a server that somebody else runs, by a URL of any of its databases."""
+
+    url: str
+
+    def pooled_url(self, database: str) -> str:
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{database}"))
+
+    def direct_url(self, database: str) -> str:
+        return urls.direct(self.pooled_url(database))
+
+
+@pytest.fixture(scope="session")
+def way(request: pytest.FixtureRequest, home: Path) -> Iterator[Way]:
+    """As TEST_NEON and TEST_DATABASE_URL say; straight without them."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield Elsewhere(url)
+        return
+    straight = Straight(request.getfixturevalue("postgres"))
+    if not os.environ.get("TEST_NEON"):
+        yield straight
+        return
+    with Neon(home) as neon:
+        yield neon
+
+
+def name_of(url: str) -> str:
+    """Return the name of a URL's database."""
+    return urlsplit(url).path.lstrip("/")
 
 
 _numbers = count(1)
@@ -139,27 +204,33 @@ _numbers = count(1)
 class Databases:
     """Makes and drops databases on the shared server."""
 
-    server: embedded.Server
+    way: Way
+    maintenance: str  # the URL of a database that stays
 
     def create(self, template: str = "template1") -> str:
-        """Return the URL of a new database."""
-        name = f"test_{next(_numbers)}"
-        self._execute(f"create database {name} template {template} strategy file_copy")
-        return self.server.url(name)
+        """Return the direct URL of a new database."""
+        # Several runs may share a server elsewhere; one of its own needs no checkpoint to copy.
+        elsewhere = isinstance(self.way, Elsewhere)
+        name = f"test_{os.getpid()}_{next(_numbers)}" if elsewhere else f"test_{next(_numbers)}"
+        how = "" if elsewhere else "strategy file_copy"
+        self._execute(f"create database {name} template {template} {how}")
+        return self.way.direct_url(name)
 
     def drop(self, url: str) -> None:
         """Drop the database of `url`, whoever still uses it."""
-        name = url.partition("@/")[2].partition("?")[0]
-        self._execute(f"drop database if exists {name} with (force)")
+        self._execute(f"drop database if exists {name_of(url)} with (force)")
 
     def _execute(self, statement: str) -> None:
-        with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
+        with psycopg.connect(self.maintenance, autocommit=True) as connection:
             connection.execute(statement)  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="session")
-def databases(postgres: embedded.Server) -> Databases:
-    return Databases(postgres)
+def databases(request: pytest.FixtureRequest, way: Way) -> Databases:
+    if isinstance(way, Elsewhere):
+        return Databases(way, urls.direct(way.url))
+    postgres: embedded.Server = request.getfixturevalue("postgres")
+    return Databases(way, postgres.url("postgres"))
 
 
 @pytest.fixture
@@ -209,17 +280,22 @@ class Remembering:
 @pytest.fixture(scope="session")
 def template(databases: Databases, embedder: Embedder) -> str:
     """The name of a migrated database with its profile, to be cloned."""
+    return prepare(databases, embedder)
+
+
+def prepare(databases: Databases, embedder: Embedder) -> str:
+    """Make a migrated database with its profile and return its name."""
     url = databases.create()
     migrate.migrate(url)
 
-    async def prepare() -> None:
+    async def ensure() -> None:
         database = Database(url, Settings())
         await database.open()
         await profiles.ensure(database, embedder.identity, RECIPE)
         await database.close()
 
-    asyncio.run(prepare())
-    return url.partition("@/")[2].partition("?")[0]
+    asyncio.run(ensure())
+    return name_of(url)
 
 
 @pytest.fixture
@@ -230,9 +306,67 @@ def database_url(databases: Databases, template: str) -> Iterator[str]:
     databases.drop(url)
 
 
+@dataclass(frozen=True)
+class Sleeper:
+    """A server of its own that may be suspended and cut off, behind a pooler and fronts."""
+
+    neon: Neon
+    databases: Databases
+
+    def heal(self) -> None:
+        """Let what a test did to the network, or to the server, be over."""
+        for front in (self.neon.pooled, self.neon.direct):
+            front.heal()
+            front.cut()
+        self.neon.wake()
+
+
+@pytest.fixture(scope="session")
+def sleeper() -> Iterator[Sleeper]:
+    """Where PgBouncer is not installed, its traffic goes straight to the server, through TLS."""
+    home = make_home()
+    with Neon(home, pooler=pooler.installed()) as neon:
+        forget_crashes(neon.server)
+        yield Sleeper(neon, Databases(neon, neon.server.url("postgres")))
+    remove_home(home)
+
+
+@pytest.fixture(scope="session")
+def sleeping_template(sleeper: Sleeper, embedder: Embedder) -> str:
+    """The template on the server that may sleep."""
+    return prepare(sleeper.databases, embedder)
+
+
 @pytest.fixture
-def settings(database_url: str, home: Path) -> Settings:
-    return Settings.load(database_url=database_url, home=home, port=0, engine=ENGINE)
+def sleeping_url(sleeper: Sleeper, sleeping_template: str) -> Iterator[str]:
+    """The direct URL of an empty recall on the server that may sleep, and be cut off."""
+    url = sleeper.databases.create(sleeping_template)
+    yield url
+    sleeper.heal()
+    sleeper.databases.drop(url)
+
+
+@pytest.fixture
+def sleeping_settings(sleeper: Sleeper, sleeping_url: str, home: Path) -> Settings:
+    return Settings.load(
+        database_url=sleeper.neon.pooled_url(name_of(sleeping_url)),
+        database_direct_url=sleeping_url,
+        home=home,
+        port=0,
+        engine=ENGINE,
+        statement_timeout=1.5,
+    )
+
+
+@pytest.fixture
+def settings(database_url: str, way: Way, home: Path) -> Settings:
+    return Settings.load(
+        database_url=way.pooled_url(name_of(database_url)),
+        database_direct_url=database_url,
+        home=home,
+        port=0,
+        engine=ENGINE,
+    )
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import name_of
 
 from recall import keys, memories
 from recall.database import Database
@@ -38,7 +39,7 @@ def pooled(postgres: embedded.Server, database_url: str, tmp_path: Path) -> Iter
     """Settings whose pooled URL goes through PgBouncer, its direct URL past it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    name = database_url.partition("@/")[2].partition("?")[0]
+    name = name_of(database_url)
     config = tmp_path / "pgbouncer.ini"
     config.write_text(
         f"""
