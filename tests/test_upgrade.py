@@ -306,6 +306,15 @@ def test_the_doctor_names_what_is_lost_and_ends_with_status_1(
 
 
 @pytest.mark.usefixtures("environment")
+def test_the_doctor_says_what_it_knows_before_it_gives_up(owner: psycopg.Connection[Any]) -> None:
+    owner.execute("drop table profile cascade")
+    for arguments in (("doctor",), ("doctor", "--fix")):
+        result = recall(*arguments)
+        assert result.exit_code == 1
+        assert "recall.profile" in result.stdout or "lacks profile as recall" in result.stderr
+
+
+@pytest.mark.usefixtures("environment")
 def test_migrate_prunes_when_it_is_asked_to(version: Callable[[str], Path]) -> None:
     assert "nothing to apply" in recall("migrate", "--prune").stdout
     change(version("new"), "select 5000", "select 5001")
