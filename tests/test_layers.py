@@ -16,10 +16,9 @@ ROWS = (
     {"errors", "pasted"},
     {"urls"},
     {"settings", "models", "queries", "folders", "faults", "supervisor", "listening"},
-    {"functions", "ground"},
-    {"shape"},
-    {"evidence", "vectors", "words", "text", "cluster", "connections", "connecting"},
-    {"fuse", "embedded"},
+    {"functions"},
+    {"shape", "evidence", "vectors", "words", "text", "cluster", "connections", "connecting"},
+    {"fuse", "embedded", "ground"},
     {"database"},
     {"embedding"},
     {"migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
