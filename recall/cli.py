@@ -79,7 +79,7 @@ def serve(
 
         import uvicorn
 
-        from recall.api import create_app, running
+        from recall.api import Connection, create_app, running
 
         settings = _settings(host=host, port=port)
         app = create_app(settings)
@@ -87,6 +87,7 @@ def serve(
             app,
             host=settings.host,
             port=settings.port,
+            http=Connection,
             lifespan="off",  # opened here, so that a refusal is one sentence
             log_config=None,
             access_log=False,
