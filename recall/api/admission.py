@@ -62,8 +62,9 @@ class Lane:
     def expected(self, who: bytes) -> float:
         """Return the seconds that a request of `who` would wait if it came now."""
         mine = len(self._waiting.get(who, ()))
-        others = sum(min(len(line), mine + 1) for one, line in self._waiting.items() if one != who)
-        return (mine + others + 1) * self._seconds / self._slots
+        others = [min(len(line), mine + 1) for one, line in self._waiting.items() if one != who]
+        slots = min(self._slots, self._share * (len(others) + 1))
+        return (mine + sum(others) + 1) * self._seconds / slots
 
     async def _enter(self, who: bytes) -> None:
         if not self._waiting and self._free(who):
