@@ -39,6 +39,8 @@ POOL = 100
 POOL_ALONE = 150
 #: Turns on each side of a candidate that count as its context.
 AROUND = 4
+#: Seconds a question may take in the database: who asks waits for it, who writes comes again.
+QUESTION_SECONDS = 10
 #: Postgres counts time from here.
 POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 

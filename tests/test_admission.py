@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import httpx
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_api import error
 
 from recall.api import admission
 from recall.api.admission import Full, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from conftest import Running
 
 pytestmark = pytest.mark.anyio
 
@@ -191,3 +198,25 @@ async def test_what_tells_how_the_service_is_stands_in_no_line() -> None:
     stuck.set()
     await asyncio.gather(*crowd, write)
     assert seen.count("/recall") == 30
+
+
+def test_while_the_database_is_held_up_callers_are_told_soon_and_when_to_come_again(
+    serve: Callable[..., Running], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "LONGEST_WAIT", 0.3)
+    url = serve(pool_size=1).url
+
+    def question(number: int) -> httpx.Response:
+        body = {"query": f"harbour {number}", "mode": "keyword"}
+        return httpx.post(f"{url}/recall", json=body, timeout=60)
+
+    with ThreadPoolExecutor(8) as callers, psycopg.connect(database_url) as holding:
+        holding.execute("lock table recall.corpus_count in access exclusive mode")
+        asked = [callers.submit(question, number) for number in range(8)]
+        told = list(islice(as_completed(asked, timeout=30), 7))  # all but the one that has the slot
+        for answer in told:
+            assert "ask again in" in error(answer.result(), 503, "overloaded")["message"]
+            assert int(answer.result().headers["retry-after"]) >= 1
+        assert httpx.get(f"{url}/health").status_code == 200
+        holding.rollback()
+        assert [answer.result().status_code for answer in asked if answer not in told] == [200]

@@ -146,7 +146,7 @@ def test_bodies_that_are_too_many_together_are_refused_and_leave_nothing_behind(
         with closing(connect(server)) as held:
             held.sendall(f"{POST}content-length: 1500000\r\n\r\n".encode() + b" " * 1_400_000)
             while (answer := client.post("/messages", json=body)).status_code == 202:
-                owner.execute("delete from memory")  # what was sent is not all there yet
+                owner.execute("delete from memory")  # what was announced is not there yet
             found = error(answer, 503, "overloaded")
             assert "nothing was stored" in found["message"] and answer.headers["retry-after"]
             assert client.post("/recall", json={"query": "x"}).status_code == 200

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 LARGEST_BODY = 64 * 1024 * 1024
 LARGEST_OTHER = 4 * 1024 * 1024
 BATCHES = {"/messages", "/notes"}
-#: Bytes of bodies that all requests hold together, and those of one caller.
+#: Bytes of bodies that all requests hold together, and those of one caller; small ones aside.
 MOST_HELD = 256 * 1024 * 1024
 MOST_HELD_BY_ONE = 192 * 1024 * 1024
+SMALL = 256 * 1024
 #: Seconds in which nothing comes; seconds for a small body, and bytes that earn it one more.
 QUIET = 10.0
 SLOWEST = 30.0
@@ -72,11 +73,11 @@ class Bodies:
     async def _read(self, scope: Scope, receive: Receive, hold: _Hold) -> bytes | None:
         """Return the body, or None when the caller went away meanwhile; raises Refused."""
         largest = LARGEST_BODY if scope["path"] in BATCHES else LARGEST_OTHER
-        self._check(_announced(scope), largest, hold)
-        begun, parts = asyncio.get_running_loop().time(), []
+        self._reserve(hold, _announced(scope), largest)
+        begun, size, parts = asyncio.get_running_loop().time(), 0, []
         while True:
             try:
-                async with asyncio.timeout_at(_deadline(begun, hold.size)):
+                async with asyncio.timeout_at(_deadline(begun, size)):
                     message = await receive()
             except TimeoutError:
                 raise Refused(_too_slow()) from None
@@ -84,19 +85,25 @@ class Bodies:
                 return None
             if part := message.get("body", b""):
                 parts.append(part)
-                hold.size += len(part)
-                self._held[hold.who] += len(part)
-                self._check(hold.size, largest, hold)
+                size += len(part)
+                self._reserve(hold, size, largest)
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _check(self, size: int, largest: int, hold: _Hold) -> None:
-        """Refuse a body that has, or will have, so many bytes."""
+    def _reserve(self, hold: _Hold, size: int, largest: int) -> None:
+        """Hold `size` bytes, of which some may be held already; Refused when they do not fit.
+
+        What is announced is held from the start: of four that do not fit together, three do.
+        """
         if size > largest:
             raise Refused(_too_large(largest))
         more = size - hold.size
+        if size <= SMALL or more <= 0:
+            return
         if self._held[hold.who] + more > MOST_HELD_BY_ONE or self._held.total() + more > MOST_HELD:
             raise Refused(_too_many())
+        hold.size = size
+        self._held[hold.who] += more
 
 
 def _announced(scope: Scope) -> int:
