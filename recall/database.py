@@ -96,7 +96,7 @@ class Database:
         #: Set by every answer: the server is awake. Who waits for that clears it first.
         self.answered = asyncio.Event()
         self.rang_at = -RING_EVERY
-        self._patience = settings.statement_timeout
+        self.patience = settings.statement_timeout  # seconds for a unit that asks for no other
         self._search_path = "recall, pg_temp"
         self._connections = Connections(url, settings.pool_size)
         self._slots: list[int] = []  # a heap of those that are free
@@ -165,7 +165,7 @@ class Database:
     def _until(self, within: float | None) -> float:
         now = time.monotonic()
         long_away = self._away_since is not None and now - self._away_since > RESTART
-        return now + (PATIENCE if long_away else within or self._patience)
+        return now + (PATIENCE if long_away else within or self.patience)
 
     def _take_slot(self) -> int:
         """Return a number that no other unit under way has: the lowest, so that they stay few."""
