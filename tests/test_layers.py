@@ -33,7 +33,7 @@ ROWS = (
     {"followers"},
     {"runtime"},
     {"tables"},
-    {"api", "backfill_command", "follow_command", "evaluate.command"},
+    {"api", "backfill_command", "follow_command", "evaluate.command", "chaos"},
     {"cli"},
     {"__main__"},
 )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from recall.chaos.line import Line, Loss, Network, Traffic
 from recall.chaos.wire import SSL_REQUEST
+from recall.errors import RecallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,7 +237,10 @@ class Front:
 
     async def _reach(self) -> Stream:
         if self._wake is not None:
-            await asyncio.to_thread(self._wake)
+            try:
+                await asyncio.to_thread(self._wake)
+            except RecallError as error:
+                raise ConnectionError(str(error)) from error
         return await self._backend.reach()
 
 
