@@ -68,15 +68,15 @@ def differences(url: str, book: Book) -> dict[str, list[str]]:
         }
 
 
-async def ask_doctor(url: str, settings: Settings) -> list[str]:
+async def findings(url: str, settings: Settings) -> list[str]:
     """Return what `recall doctor` finds, statistics beside a recount among it."""
     database = Database(url, settings)
     await database.open()
     try:
-        findings = await doctor.examine(database, False)
+        found = await doctor.examine(database, False)
     finally:
         await database.close()
-    return [f"{each.found:,} {each.counts}" for each in findings if each.found]
+    return [f"{each.found:,} {each.counts}" for each in found if each.found]
 
 
 def _column(connection: psycopg.Connection[Any], statement: Any) -> list[Any]:

@@ -107,7 +107,7 @@ def run(settings: Settings, order: Order, say: Say) -> Report:
         wrong = checks.differences(stage.url, book)
         wrong |= {"still waiting": [f"{waiting} memories"] if waiting else []}
         wrong |= {"not found by its words": unfound, "does not end": _not_ended(ended)}
-        wrong["found by the doctor"] = asyncio.run(checks.ask_doctor(stage.url, settings))
+        wrong["found by the doctor"] = asyncio.run(checks.findings(stage.url, settings))
         wrong["tracebacks"] = [each.name for each in processes if _traceback(each.log)]
         report.differences = wrong
         if not report.well:
