@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -158,11 +158,16 @@ class Director:
         return f"by {1000 * (up + down):.0f} ms {lasts}"
 
     def _lose(self) -> str:
-        times, reached = self._random.randint(1, 3), self._random.random() < 0.7
-        silent = self._random.random() < 0.3
-        self._stage.pooled.lose(times, reached=reached, silent=silent)
-        what = "the answers to" if reached else "the way of"
-        return f"{what} {times}{', in silence' if silent else ''}"
+        times, late = self._random.randint(1, 3), self._random.uniform(0.1, 1.0)
+        ways: dict[str, dict[str, Any]] = {
+            "the answers to": {},
+            "in silence the answers to": {"silent": True},
+            "the way of": {"reached": False},
+            f"and bring {late:.1f} s late": {"reached": False, "late": late},
+        }
+        way = self._random.choice(list(ways))
+        self._stage.pooled.lose(times, **ways[way])
+        return f"{way} {times}"
 
     # -- the machine ------------------------------------------------------------------------------
 

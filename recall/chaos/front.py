@@ -167,9 +167,15 @@ class Front:
         """End every connection without a word."""
         self._do(lambda: self._each(Line.cut))
 
-    def lose(self, times: int = 1, *, reached: bool = True, silent: bool = False) -> None:
-        """Lose the answers to the next `times` COMMITs, or the COMMITs themselves."""
-        self._do(lambda: setattr(self._network, "loss", Loss(times, reached, silent)))
+    def lose(
+        self, times: int = 1, *, reached: bool = True, silent: bool = False, late: float = 0.0
+    ) -> None:
+        """Lose the answers to the next `times` COMMITs, or (not `reached`) the COMMITs themselves.
+
+        `silent`: the client is not even told that its connection ended. `late`: it is cut off, and
+        its COMMIT arrives so many seconds afterwards.
+        """
+        self._do(lambda: setattr(self._network, "loss", Loss(times, reached, silent, late)))
 
     # -- what it tells ----------------------------------------------------------------------------
 
