@@ -1,4 +1,4 @@
-"""`recall chaos` itself: that it hurts, that it sees what is wrong; and a minute of it on recall."""
+"""`recall chaos` itself: that it hurts, and sees what is wrong; and a minute of it on recall."""
 
 from __future__ import annotations
 
