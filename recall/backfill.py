@@ -11,9 +11,9 @@ import asyncio
 import json
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from recall.database import INDEXING, NO_TENANT, WHOLE
 from recall.errors import SourceUnreadable
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Row = Found | Skipped
     Memory = Message | Note
+
+T = TypeVar("T")
 
 BATCH = 2_000  # items in one transaction
 LARGEST = 4_000_000  # characters in one transaction, but for what the last item is beyond
@@ -232,8 +234,14 @@ def resumed_tally(place: Place, wanted: Wanted) -> Tally:
     """Return how far an interrupted run of the same wish came; an empty tally without one."""
     kept = place.kept
     if "after" in kept and kept.get("asked") == wanted.key():
-        return Tally(**kept["tally"])
+        return as_kept(Tally, kept["tally"])
     return Tally()
+
+
+def as_kept(kind: type[T], values: dict[str, Any]) -> T:
+    """Return a record as it was kept; what a newer version kept beside is read past."""
+    known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in values.items() if name in known})
 
 
 async def advance(database: Database, place: Place, kept: dict[str, Any] | None) -> None:

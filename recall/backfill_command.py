@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 import time
@@ -147,8 +148,10 @@ class Rejects:
     def add(self, row: Skipped) -> None:
         """Write one row down; the file is made for the first."""
         if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Rows of somebody's history: for this user's eyes.
+            opened = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._file = os.fdopen(opened, "a", encoding="utf-8", buffering=1)
         facts = {"reason": row.reason, "where": row.where, "detail": row.detail}
         self._file.write(json.dumps(facts) + "\n")
 

@@ -6,10 +6,12 @@ cure that is offered; whatever they are, they are passed on, and nothing is deci
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import pq
 
 from recall import urls
 from recall.errors import Misconfigured
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 #: Seconds for a first answer. Neon wakes within as long.
-SECONDS = 10
+SECONDS = 8
 
 #: What a server or libpq says, and the cure.
 CURES = (
@@ -78,14 +80,23 @@ def failed(error: Exception, url: str, setting: str) -> Misconfigured:
     """Return the sentence for a connection that could not be made."""
     said = words(error)
     cure = next((cure for pattern, cure in CURES if re.search(pattern, said, re.I)), None)
-    advice = f"{cure} ({setting})" if cure else f"check {setting}"
+    others = [name for name in _variables() if name in os.environ]
+    where = " and ".join([setting, *others])
+    advice = f"{cure} ({where})" if cure else f"check {where}"
     return Misconfigured(f"The database at {urls.place(url)} does not answer: {said}; {advice}.")
+
+
+def _variables() -> list[str]:
+    """Return the names of the variables that libpq reads besides the URL."""
+    return sorted(o.envvar.decode() for o in pq.Conninfo.get_defaults() if o.envvar)
 
 
 def words(error: Exception) -> str:
     """Return what the server or libpq said, in one line and without what psycopg puts around it."""
     if isinstance(error, UnicodeError):
         return "failed to resolve host: it is no name"
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return " ".join(str(error).split()).rstrip(".")
     line = str(error).partition("Multiple connection attempts failed")[0]
     line = line.partition("\n\tIs the server running")[0]
     said = re.split(r"FATAL: +|\bfailed: (?!FATAL)|is bad: |ERROR: +", " ".join(line.split()))

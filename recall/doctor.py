@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from recall import migrate
 from recall.database import NO_TENANT
 from recall.queries import query
-from recall.shape import named
+from recall.shape import holds_rows, named
 
 if TYPE_CHECKING:
     from recall.database import Connection, Database
@@ -62,11 +62,12 @@ async def examine(database: Database, fix: bool) -> list[Finding]:
     lost, beyond = await asyncio.to_thread(migrate.differences, database.url)
     if lost and fix:
         await asyncio.to_thread(migrate.migrate, database.url)
+        _, beyond = await asyncio.to_thread(migrate.differences, database.url)
     findings = [
         *(Finding(f"lost: {named(part)}", 1, fix) for part in lost),
         *(Finding(f"not recall's own: {named(part)}", 1, False) for part in beyond),
     ] or [Finding("lost parts of the schema", 0, False)]
-    if not fix and any("table recall." in part and "policy" not in part for part in lost):
+    if not fix and any(map(holds_rows, lost)):
         return [*findings, Finding("groups of rows, not looked at for now", len(CHECKS), False)]
     return [*findings, *await _rows(database, fix)]
 

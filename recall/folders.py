@@ -59,7 +59,10 @@ def private(folder: Path, owner: int, group: int) -> None:
 
 
 def check_writable(folder: Path, setting: str) -> None:
-    """Make `folder` and write into it; raises Misconfigured with the reason when that fails."""
+    """Make `folder`, which lies below what `setting` names, and write into it.
+
+    Raises Misconfigured with the reason when that fails.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -71,12 +74,12 @@ def check_writable(folder: Path, setting: str) -> None:
 
 
 def unusable(folder: Path, setting: str, error: OSError) -> Misconfigured:
-    """Return the sentence for a folder that `setting` names and that cannot be used."""
+    """Return the sentence for a folder below what `setting` names, which cannot be used."""
     where = error.filename if isinstance(error.filename, str | os.PathLike) else folder
     reason = (error.strerror or type(error).__name__).lower()
     return Misconfigured(
-        f"{setting}={folder} cannot be used: {reason} ({os.fspath(where)}); "
-        f"set {setting} to a folder that is yours, with room."
+        f"{os.fspath(where)} cannot be used: {reason}; set {setting} to a folder that is yours, "
+        "with room."
     )
 
 

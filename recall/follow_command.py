@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from recall import keys
+from recall import keys, migrate
 from recall.bell import ALONE, SOURCES, Bell
 from recall.follow import Follower, News
 from recall.register import register, registered, unregister
@@ -110,7 +110,7 @@ async def add(settings: Settings, tenant: str, followed: Followed) -> None:
 async def remove(settings: Settings, tenant: str, target: str) -> bool:
     """Take a source off the register; return whether it was there."""
     async with open_database(settings) as database:
-        followed = await unregister(database, await keys.tenant_id(database, tenant), target)
+        followed = await unregister(database, await keys.known_tenant(database, tenant), target)
     if followed:
         await asyncio.to_thread(followed.uninstall)
     return followed is not None
@@ -118,7 +118,7 @@ async def remove(settings: Settings, tenant: str, target: str) -> bool:
 
 async def show(settings: Settings) -> None:
     """Print what is registered."""
-    async with open_database(settings) as database:
+    async with open_database(settings, migrate.check) as database:
         rows = await registered(database)
     for tenant, followed in rows:
         console.print(f"{tenant}  {followed.kind}  {followed.target}", soft_wrap=True)

@@ -20,6 +20,7 @@ occurrences). Constants were chosen on three development sets together; `recall 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +42,8 @@ K1, B = 0.7, 0.75
 TAU, AFTER = 30.0, 0.7
 #: Share of the neighbours in meaning; a cosine weighs as its chunk's words, capped, plus a floor.
 SMOOTHING, MASS_CAP, MASS_FLOOR = 0.6, 30.0, 5.0
+#: A quoted lexeme of a tsquery; quotes and backslashes in it are doubled.
+_LEXEME = re.compile(r"'((?:[^'\\]|''|\\\\)*)'")
 
 
 class Ranked(NamedTuple):
@@ -108,7 +111,8 @@ def score_rows(evidence: Evidence, around: int) -> Scores:
 def faded(scores: Floats, times: np.ndarray, half_life: float, now: float) -> Floats:
     """Return scores halved for every `half_life` days of age; times in microseconds like `now`."""
     days = np.maximum(now - times, 0) / 86_400e6
-    return scores * np.exp2(-days / half_life)
+    with np.errstate(over="ignore"):  # a half-life of next to nothing leaves nothing
+        return scores * np.exp2(-days / half_life)
 
 
 def fuse(
@@ -164,7 +168,7 @@ def explain(evidence: Evidence, ranked: Sequence[Ranked], around: int) -> list[d
             "words": found.words,
             "meaning": found.meaning,
             "by_word": {
-                word.partition(":")[2] if word[0].isdigit() else word: float(value)
+                _said(word): float(value)
                 for word, value in zip(
                     evidence.words,
                     by_word[found.row] * _share(by_word[found.row], found),
@@ -177,6 +181,17 @@ def explain(evidence: Evidence, ranked: Sequence[Ranked], around: int) -> list[d
         }
         for found in ranked
     ]
+
+
+def _said(word: str) -> str:
+    """Return a word or phrase of the evidence as a person would say it.
+
+    A word carries its tenant's number, "7:neon"; a phrase is a tsquery of such words.
+    """
+    if word[0].isdigit():
+        return word.partition(":")[2]
+    lexemes = [re.sub(r"(['\\])\1", r"\1", quoted) for quoted in _LEXEME.findall(word)]
+    return '"' + " ".join(lexeme.partition(":")[2] for lexeme in lexemes) + '"'
 
 
 def _share(by_word: Floats, found: Ranked) -> float:

@@ -6,6 +6,7 @@ it makes is made as the owner of recall's schema, whoever connects.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,8 @@ def transaction(url: str) -> Iterator[Connection]:
                 yield connection
         except psycopg.errors.ReadOnlySqlTransaction as error:
             raise SchemaRefused(
-                f"The schema must be brought up to date, and the database is read-only; {RUN} where it "
-                "can be written."
+                "The schema must be brought up to date, and the database is read-only; "
+                f"{RUN} where it can be written."
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise Misconfigured(
@@ -65,14 +66,24 @@ def ground(connection: Connection) -> tuple[str | None, str | None, bool]:
     if owner is not None and not ours:
         raise Misconfigured(
             f"Schema recall belongs to {owner}, whom the role of the URL may not act for; connect "
-            f"as {owner}."
+            f"as {owner}, or let an administrator give all of the schema to that role."
         )
-    if version and tuple(int(part) for part in version.split(".")) < OLDEST_VECTOR:
+    if version and numbers(version) < OLDEST_VECTOR:
         raise Misconfigured(
             f"pgvector {version} is too old; recall needs 0.8.0: "
             "run `alter extension vector update`."
         )
     return owner, vector, ledger
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version starts with, whatever is behind them.
+
+    >>> numbers("0.8.0-dev"), numbers("16.4 (Debian 16.4-1.pgdg120+2)"), numbers("17beta1")
+    ((0, 8, 0), (16, 4), (17,))
+    """
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def prepare(connection: Connection) -> str:

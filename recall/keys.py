@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recall.database import NO_TENANT
-from recall.errors import NotFound
+from recall.errors import Invalid, NotFound
 from recall.queries import query
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from recall.database import Connection, Database
+
+
+LONGEST_TENANT = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ def digest(key: str) -> bytes:
 
 async def create(database: Database, tenant: str, name: str) -> str:
     """Make a key for `tenant`, which is made when it does not exist, and return the key."""
+    _check(tenant)
     key = f"recall_{secrets.token_urlsafe(32)}"
 
     async def work(connection: Connection) -> None:
@@ -43,6 +47,14 @@ async def create(database: Database, tenant: str, name: str) -> str:
 
     await database.run(work, NO_TENANT)
     return key
+
+
+def _check(tenant: str) -> None:
+    """Refuse a tenant's name that the database would refuse."""
+    if not 1 <= len(tenant) <= LONGEST_TENANT:
+        raise Invalid(f"A tenant's name has 1 to {LONGEST_TENANT} characters.", "tenant")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in tenant):
+        raise Invalid("A tenant's name must be text in UTF-8.", "tenant")
 
 
 async def listed(database: Database) -> list[Key]:
@@ -86,6 +98,7 @@ async def tenant_of(database: Database, digest: bytes) -> int | None:
 
 async def tenant_id(database: Database, name: str) -> int:
     """Return the id of the tenant called `name`, which is made when it does not exist."""
+    _check(name)
 
     async def work(connection: Connection) -> int:
         await connection.execute(query("ensure_tenant"), [name])
@@ -97,10 +110,14 @@ async def tenant_id(database: Database, name: str) -> int:
 
 
 async def known_tenant(database: Database, name: str) -> int:
-    """Return the id of the tenant called `name`, or 0, which owns nothing, when there is none."""
+    """Return the id of the tenant called `name`; NotFound when there is none."""
+    _check(name)
 
-    async def work(connection: Connection) -> int:
+    async def work(connection: Connection) -> int | None:
         row = await (await connection.execute(query("tenant_by_name"), [name])).fetchone()
-        return int(row[0]) if row else 0
+        return int(row[0]) if row else None
 
-    return await database.read(work, NO_TENANT)
+    found = await database.read(work, NO_TENANT)
+    if found is None:
+        raise NotFound(f"There is no tenant {name!r}.")
+    return found

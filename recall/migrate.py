@@ -23,6 +23,7 @@ from recall.ground import RUN, ground, prepare, transaction
 from recall.queries import SQL, query
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Connection = psycopg.Connection[tuple[Any, ...]]
@@ -114,10 +115,10 @@ def differences(url: str) -> tuple[list[str], list[str]]:
         return _differences(connection)
 
 
-def untouched(url: str) -> bool:
-    """Return whether recall has never been in `url`'s database."""
+def first(url: str, otherwise: Callable[[str], object]) -> Callable[[str], object]:
+    """Return what to do first with an embedded database: `migrate` one that is new."""
     with transaction(url) as connection:
-        return not _has_ledger(connection)
+        return otherwise if _has_ledger(connection) else migrate
 
 
 def prune(url: str) -> list[str]:

@@ -25,6 +25,7 @@ LONGEST_CONTENT = 200_000
 LONGEST_ID = 255
 LONGEST_TITLE = 1_000
 LARGEST_METADATA = 16 * 1024
+DEEPEST_METADATA = 32
 LARGEST_BATCH = 1_000
 LARGEST_ID = 2**63 - 1
 LARGEST_LIMIT = 100
@@ -54,12 +55,18 @@ def _clean(value: object) -> object:
 
 
 def _clean_json(value: Any) -> Any:
+    return _clean_at(value, 0)
+
+
+def _clean_at(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return _clean(value)
+    if isinstance(value, Mapping | list | tuple) and depth == DEEPEST_METADATA:
+        raise ValueError(f"must be nested at most {DEEPEST_METADATA} deep")
     if isinstance(value, Mapping):
-        return {_clean(str(key)): _clean_json(item) for key, item in value.items()}
+        return {_clean(str(key)): _clean_at(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean_json(item) for item in value]
+        return [_clean_at(item, depth + 1) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("must not contain NaN or infinity")
     return _clean(value)
@@ -126,6 +133,8 @@ def explain(loc: Sequence[int | str], wrong: Mapping[str, Any], root: str = "") 
     """Return (field, sentence) for one of pydantic's error records."""
     field = root
     for part in loc:
+        if isinstance(part, str) and len(part) > LONGEST_ID:
+            part = f"{part[:LONGEST_ID]}…"  # a caller's own word
         field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else part
     kind, limits = wrong["type"], wrong.get("ctx", {})
     said = {

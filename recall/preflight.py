@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import psycopg
 
 from recall import connecting, urls
 from recall.errors import Misconfigured
+from recall.ground import OLDEST_VECTOR, numbers
 from recall.queries import query
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("recall.preflight")
 
 #: Seconds for all of it: one attempt to connect, and a little.
-PATIENCE = connecting.SECONDS + 2.0
+PATIENCE = connecting.SECONDS + 1.5
 OLDEST_POSTGRES = 140000
-#: Oldest pgvector that has halfvec and iterative scans.
-OLDEST_VECTOR = (0, 8, 0)
 
 
 async def check(url: str, direct: str, writes: bool = True) -> None:
@@ -67,16 +65,6 @@ def _look(url: str, direct: str, writes: bool) -> None:
         connecting.connect(url, "DATABASE_URL", left).close()
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers that a version starts with, whatever is behind them.
-
-    >>> numbers("0.8.0-dev"), numbers("16.4 (Debian 16.4-1.pgdg120+2)"), numbers("17beta1")
-    ((0, 8, 0), (16, 4), (17,))
-    """
-    found = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
-
-
 def _facts(connection: connecting.Connection) -> Facts:
     try:
         cursor = connection.execute(query("preflight"))
@@ -111,6 +99,12 @@ def _complaints(facts: Facts, writes: bool) -> Iterator[str]:
         yield _read_only(facts)
     if not facts["has_ledger"] and writes:
         yield from _first_start(facts)
+    if facts["has_ledger"] and not facts["is_owner"]:
+        yield (
+            f"Schema recall belongs to {facts['owner']}, whom the role {facts['role']} may not act "
+            f"for; connect as {facts['owner']}, or let it run "
+            f"`grant {facts['quoted_owner']} to {facts['quoted_role']}`."
+        )
     if facts["has_ledger"] and facts["has_service"] and not facts["is_member"]:
         yield (
             f"The role {facts['role']} may not act as recall_service; let an administrator run "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recall.database import NO_TENANT
-from recall.errors import ModelMismatch
+from recall.errors import ModelMismatch, NotFound
 from recall.models import Profile
 from recall.queries import query
 
@@ -24,13 +24,18 @@ async def active(database: Database) -> Profile | None:
     return await database.read(work, NO_TENANT)
 
 
-async def ensure(database: Database, identity: ModelIdentity, recipe: str) -> Profile:
+async def ensure(
+    database: Database, identity: ModelIdentity, recipe: str, make: bool = True
+) -> Profile:
     """Return the active profile when it is this model's; make it when the database has none.
 
+    Who only reads does not `make` one, and is told by NotFound that there is nothing to read.
     Raises ModelMismatch when other vectors are active: two models' vectors, even of one
     dimension, cannot be compared.
     """
     found = await active(database)
+    if found is None and not make:
+        raise NotFound("Nothing is indexed in this database yet: store something first.")
     if found is None:
 
         async def work(connection: Connection) -> None:

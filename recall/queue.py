@@ -12,13 +12,16 @@ from recall.queries import query
 from recall.vectors import HalfVectors, HalfVectorsDumper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from typing import Any
 
     import numpy as np
 
     from recall.database import Connection, Database
     from recall.models import Chunk, Profile
+
+#: Parked memories read at once.
+PAGE = 200
 
 
 async def claim(database: Database, limit: int, lease: float, lane: int = BACKFILL) -> list[Claim]:
@@ -183,6 +186,15 @@ async def parked(
             return await cursor.fetchall()
 
     return await database.read(work, tenant)
+
+
+async def all_parked(database: Database, tenant: int) -> AsyncIterator[dict[str, Any]]:
+    """Yield every memory that was given up, the newest first, as `parked` does."""
+    before: int | None = None
+    while page := await parked(database, tenant, PAGE, before):
+        for row in page:
+            yield row
+        before = page[-1]["id"]
 
 
 async def retry(database: Database, tenant: int, ids: Sequence[int] | None = None) -> int:

@@ -11,12 +11,12 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from math import inf
-from socket import gethostname
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from uuid import uuid4
 
-from recall import trigger
-from recall.backfill import entered
+from recall import trigger, urls
+from recall.backfill import as_kept, entered
 from recall.database import NO_TENANT
 from recall.errors import Invalid, SourceUnreadable
 from recall.queries import query
@@ -48,7 +48,7 @@ class Followed:
         place = os.environ.get(self.target[1:], "")
         if not place:
             raise SourceUnreadable(f"The environment variable {self.target[1:]} is not set.")
-        return place
+        return urls.source(place, self.target[1:])
 
     def open(self) -> Source:
         """Open the source."""
@@ -67,7 +67,7 @@ class Followed:
 
 async def register(database: Database, tenant: int, followed: Followed) -> None:
     """Let a worker follow a source."""
-    if urlsplit(followed.target).password:
+    if urls.holds_password(followed.target):
         raise Invalid("A password is not kept: put the URL into a variable and give '$NAME'.")
     source = await asyncio.to_thread(followed.open)
     await asyncio.to_thread(followed.install)
@@ -88,7 +88,7 @@ async def unregister(database: Database, tenant: int, target: str) -> Followed |
         cursor = await connection.execute(query("unfollow_source"), [target])
         row = await cursor.fetchone()
         await connection.execute(query("ring_register"))
-        return Followed(**row[0]) if row else None
+        return as_kept(Followed, row[0]) if row else None
 
     return await database.run(work, tenant)
 
@@ -98,7 +98,7 @@ async def registered(database: Database) -> list[tuple[str, Followed]]:
 
     async def work(connection: Connection) -> list[tuple[str, Followed]]:
         rows = await (await connection.execute(query("followed_sources"))).fetchall()
-        return [(name, Followed(**values)) for name, values in rows]
+        return [(name, as_kept(Followed, values)) for name, values in rows]
 
     return await database.read(work, NO_TENANT)
 
@@ -122,7 +122,7 @@ async def claim(database: Database, name: str, seconds: float) -> tuple[list[Cla
         dead = [other for (other,) in await cursor.fetchall() if _dead(other)]
         values = {"name": name, "seconds": seconds, "own": [name, *dead]}
         rows = await (await connection.execute(query("claim_followed"), values)).fetchall()
-        claimed = [Claimed(id, tenant, Followed(**values)) for id, tenant, values in rows]
+        claimed = [Claimed(id, tenant, as_kept(Followed, values)) for id, tenant, values in rows]
         row = await (await connection.execute(query("next_free"), [name])).fetchone()
         return claimed, row[0] if row and row[0] is not None else inf
 
@@ -141,18 +141,31 @@ async def release(database: Database, name: str, within: float | None = None) ->
 
 
 def worker_name() -> str:
-    """Return the name of this process as a follower."""
-    return f"{gethostname()}:{os.getpid()}"
+    """Return a name for a follower in this process, which no other follower ever has."""
+    return f"{_processes()}:{os.getpid()}:{uuid4().hex}"
+
+
+def _processes() -> str:
+    """Name what this process's number is unique in: this boot's namespace of processes.
+
+    The host's name is none: containers may share one, each with a process 1.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # not Linux: nobody can be asked for
+        return "unknown"
 
 
 def _dead(name: str) -> bool:
-    """Return whether a follower is a process of this host that is no more."""
-    host, _, process = name.rpartition(":")
-    if host != gethostname() or not process.isdecimal():
+    """Return whether a follower is known to be no more; others' leases run out by themselves."""
+    processes, _, rest = name.partition(":")
+    process = rest.partition(":")[0]
+    if processes == "unknown" or processes != _processes() or not process.isdecimal():
         return False
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
     except OSError:
         return False

@@ -88,8 +88,8 @@ async def open_database(
         url, direct, server = await stack.enter_async_context(
             reached(settings, writes=ground is migrate.migrate)
         )
-        if server and await asyncio.to_thread(migrate.untouched, direct):
-            ground = migrate.migrate
+        if server:
+            ground = await asyncio.to_thread(migrate.first, direct, ground)
         await asyncio.to_thread(ground, direct)
         database = Database(url, settings, server)
         await database.open()
@@ -115,7 +115,8 @@ async def open_service(
             open_embedder, settings.model, settings.home, settings.engine, settings.threads
         )
         gc.freeze()  # what is loaded once is no garbage: collections need not walk over it
-        profile = await profiles.ensure(database, embedder.identity, RECIPE)
+        make = ground is migrate.migrate
+        profile = await profiles.ensure(database, embedder.identity, RECIPE, make)
         batcher = QueryBatcher(embedder)
         reranker = Reranker(settings.reranker) if settings.reranker else None
         worker = Worker(database, batcher, profile, settings)

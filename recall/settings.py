@@ -75,7 +75,10 @@ class Settings(BaseSettings):
     worker: bool = Field(default=True, description="Run a worker inside `recall serve`.")
     pool_size: int = Field(default=8, ge=1, le=200, description="Connections of one process.")
     statement_timeout: float = Field(
-        default=15.0, gt=0, description="Seconds in the database for a request, retries included."
+        default=15.0,
+        gt=0,
+        le=3600,
+        description="Seconds in the database for a request, retries included.",
     )
     lease: float = Field(
         default=60.0, gt=0, le=300, description="Seconds a claimed job waits for a dead worker."
@@ -95,13 +98,13 @@ class Settings(BaseSettings):
         try:
             return value.expanduser().absolute()
         except (RuntimeError, OSError) as error:  # no such user; the working folder is gone
-            raise ValueError(f"it names no folder: {error}") from error
+            raise ValueError(str(error).rstrip(".")) from error
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Return the settings, or raise Misconfigured naming the variable and the value."""
         try:
-            return cls(**overrides)
+            settings = cls(**overrides)
         except UnicodeDecodeError as error:
             raise Misconfigured("The file .env is not UTF-8; save it as UTF-8.") from error
         except OSError as error:
@@ -110,9 +113,15 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = str(first["loc"][0])
             variable = name if name.isupper() else f"RECALL_{name.upper()}"
+            said = first["msg"].removeprefix("Value error, ")
             raise Misconfigured(
-                f"{variable}={first.get('input')!r} cannot be used: {first['msg']}."
+                f"{variable}={first.get('input')!r} cannot be used: {said}."
             ) from error
+        if settings.embedded and settings.database_direct_url:
+            raise Misconfigured(
+                "DATABASE_DIRECT_URL is set and DATABASE_URL is not; set DATABASE_URL as well."
+            )
+        return settings
 
     @property
     def embedded(self) -> bool:

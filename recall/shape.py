@@ -81,8 +81,8 @@ def mend(connection: Connection, vector: str) -> None:
     parts, _ = compared(connection, vector)
     if gone := irreplaceable(parts):
         raise SchemaRefused(
-            f"The database has lost {', '.join(gone)}, which only a backup can bring back; restore "
-            "it into an empty database (pg_restore says what it skips)."
+            f"The database lacks {', '.join(gone)} as recall made it, and only a backup can bring "
+            "that back; restore one into an empty database, and read what pg_restore says it skips."
         )
     for part in parts:
         log.warning("Lost, and made again: %s", named(part))
@@ -123,6 +123,12 @@ def repair(part: str) -> list[str]:
 def _cleared(pattern: re.Pattern[str], to: str, part: str) -> list[str]:
     match = pattern.match(part)
     return [match.expand(to)] if match else []
+
+
+def holds_rows(part: str) -> bool:
+    """Return whether without this part rows cannot be read or written as they are meant."""
+    made = part.startswith(("create table", "create sequence"))
+    return made or " add column " in part or part.endswith("as identity")
 
 
 def named(part: str) -> str:

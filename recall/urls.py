@@ -22,6 +22,7 @@ FORM = "postgresql://USER:PASSWORD@HOST/DATABASE"
 _POSTGRES = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 _SCHEME = re.compile(r"(?:jdbc:)?([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _PAIRS = re.compile(r"[a-z_ ]+=", re.IGNORECASE)
+_CONNECTION = re.compile(r"\b(?:password|dbname|host|service)\s*=|^psql\s", re.IGNORECASE)
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\[\]:]*))(?::(\d*))?")
 
@@ -120,14 +121,23 @@ def source(given: str, name: str = "The URL") -> str:
     scheme = _SCHEME.match(text)
     if _POSTGRES.match(text):
         return read(text, name)
-    if scheme is None:
-        return given
-    kind = scheme[1].lower().partition("+")[0]
+    if scheme is None and "://" not in given:
+        # Never said back as a file that is not there: it may hold a password.
+        return read(text, name) if _CONNECTION.search(text) else given
+    kind = scheme[1].lower().partition("+")[0] if scheme else ""
     if kind not in {"mysql", "mariadb", "sqlite"}:
         raise Misconfigured(
             f"{name} is not one that recall reads: postgresql://, mysql:// or sqlite:///FILE."
         )
     return text
+
+
+def holds_password(url: str) -> bool:
+    """Return whether a database's URL has a password in it, wherever it stands."""
+    _, _, rest = url.partition("://")
+    before, at, _ = rest.rpartition("@")
+    asked = re.search(r"[?&][a-z]*(?:password|passwd|pwd)=[^&]", rest, re.IGNORECASE)
+    return bool((at and ":" in before) or asked)
 
 
 def direct(url: str) -> str:
@@ -201,8 +211,8 @@ def _hosts(text: str, name: str) -> tuple[tuple[str, str], ...]:
         match = _HOST.fullmatch(each)
         if match is None:
             raise Misconfigured(
-                f"{name} names no host that can be read; write HOST:PORT or [IPv6]:PORT, and in "
-                "a password : / @ as %3A %2F %40."
+                f"{name} names no host that can be read; write HOST:PORT with digits or "
+                "[IPv6]:PORT, and in a password : / @ as %3A %2F %40."
             )
         port = (match[3] or "").lstrip("0") or match[3] or ""
         if port and not (len(port) <= 5 and 0 < int(port) < 65536):

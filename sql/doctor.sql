@@ -197,7 +197,7 @@ where n.nspname ~ '^recall(_[0-9a-f]{8})?$' and p.prosecdef
     where o.option_name = 'search_path' and a.privilege_type = 'CREATE'
       and a.grantee <> p.proowner and r.rolsuper is not true
       -- The database's owner stands behind this role.
-      and not (r.rolname = 'pg_database_owner' and p.proowner = (
+      and (r.rolname is distinct from 'pg_database_owner' or p.proowner <> (
         select datdba from pg_database where datname = current_database())));
 
 -- Memories given up after five failures, kept with their error.

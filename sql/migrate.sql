@@ -25,10 +25,10 @@ select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
 -- whether the ledger knows of compatible migrations, and where which pgvector lies.
 -- name: ground
 select pg_get_userbyid(n.nspowner) as owner,
-       pg_has_role(current_user, n.nspowner, 'usage')
-         or (select rolsuper from pg_roles where oid = n.nspowner) as ours,
-       (select count(*) from pg_attribute
-        where attrelid = to_regclass('recall.migration') and attname = 'compatible') > 0 as ledger,
+       pg_has_role(current_user, n.nspowner, 'usage') as ours,
+       exists (select from pg_class as c join pg_attribute as a on a.attrelid = c.oid
+               where c.relnamespace = n.oid and c.relname = 'migration'
+                 and a.attname = 'compatible') as ledger,
        quote_ident(v.nspname) as vector, e.extversion as version
 from (select) as always
 left join pg_namespace as n on n.nspname = 'recall'
@@ -77,7 +77,8 @@ begin
 end $$;
 
 -- name: has_ledger
-select to_regclass('recall.migration') is not null;
+select exists (select from pg_class where relname = 'migration'
+               and relnamespace = (select oid from pg_namespace where nspname = 'recall'));
 
 -- A ledger of before has no such column.
 -- name: applied_migrations

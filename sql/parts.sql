@@ -59,7 +59,8 @@ with relation as (
   from attribute as a where not a.of_profile
   union all
   select 4, a.table_name, format('alter table recall.%s ', a.table_name)
-         || string_agg(format('alter column %s set not null', a.name), ', ' order by a.attnum)
+         || string_agg(format('alter column %s set not null', a.name), ', '
+                       order by a.attname collate "C")
   from attribute as a where a.attnotnull and not a.of_profile group by a.table_name
   union all
   select 5, a.table_name || to_char(a.attnum, '000'),
@@ -69,7 +70,8 @@ with relation as (
   union all
   select 6, a.table_name, format('alter table recall.%s ', a.table_name)
          || string_agg(format('alter column %s set default %s', a.name,
-                              pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attnum)
+                              pg_get_expr(d.adbin, d.adrelid)), ', '
+                       order by a.attname collate "C")
   from attribute as a join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
   where not a.of_profile group by a.table_name
   union all

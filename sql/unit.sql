@@ -29,7 +29,8 @@ on conflict (process, slot) do update set unit = excluded.unit, at = now()
 where c.unit <> excluded.unit
 returning true;
 
+-- Asked before a path is set, so it says whose function it calls.
 -- name: vector_schema
-select quote_ident(n.nspname)
+select pg_catalog.quote_ident(n.nspname::text)
 from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace
 where e.extname = 'vector';

@@ -12,7 +12,10 @@ from recall import build
 from recall.backfill import backfill
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
+    from conftest import Running
 
     from recall.database import Database
     from recall.models import Profile
@@ -55,12 +58,15 @@ async def test_a_load_that_was_interrupted_is_repaired(
 
 
 async def test_a_service_that_starts_repairs_what_a_load_left(
-    settings: Any, database: Database, owner: psycopg.Connection[Any], profile: Profile
+    serve: Callable[..., Running],
+    database: Database,
+    owner: psycopg.Connection[Any],
+    profile: Profile,
 ) -> None:
     owner.execute(f"drop index embedding_{profile.id}_hnsw".encode())
-    async with build.repairing(database, settings):
-        for _ in range(600):
-            if not await build.missing(database):
-                break
-            await asyncio.sleep(0.05)
+    serve()
+    for _ in range(600):
+        if not await build.missing(database):
+            break
+        await asyncio.sleep(0.05)
     assert await build.missing(database) == 0

@@ -70,7 +70,12 @@ def test_a_history_is_stored_indexed_and_found(history: Path, tmp_path: Path) ->
     assert found["results"][0]["key"] == "k1"
     shown = done("search", "harbour", "--explain")
     assert "The harbour is closed." in shown and "Boats" in shown
-    assert "0 found" in done("search", "harbour", "--tenant", "nobody")
+    for reading in (("search", "harbour"), ("status",), ("language", "german")):
+        mistyped = recall(*reading, "--tenant", "nobody")
+        assert (mistyped.exit_code, mistyped.stderr) == (
+            1,
+            "recall: There is no tenant 'nobody'.\n",
+        )
     status = json.loads(done("status", "--json"))
     assert (status["memories"], status["chunks"], status["pending"]) == (3, 3, 0)
     assert "pgvector" in done("status")

@@ -344,5 +344,5 @@ def test_nobody_else_can_hold_a_lock(own_home: Path) -> None:
 @pytest.mark.parametrize("name", ["file", "file/below"])
 def test_a_home_that_is_no_folder_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Misconfigured, match=r"RECALL_HOME=.*cannot be used"):
+    with pytest.raises(Misconfigured, match=r"cannot be used: .*; set RECALL_HOME"):
         embedded.start(tmp_path / name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +20,15 @@ from recall.bell import REGISTER, SOURCES, Bell
 from recall.errors import Invalid, SourceUnreadable
 from recall.follow import Follower, News
 from recall.followers import Followers
-from recall.register import Followed, claim, register, registered, release, unregister
+from recall.register import (
+    Followed,
+    claim,
+    register,
+    registered,
+    release,
+    unregister,
+    worker_name,
+)
 from recall.runtime import AT_ONCE
 from recall.service import running_worker
 from recall.supervisor import supervised
@@ -103,6 +110,8 @@ async def test_a_password_is_registered_by_the_name_of_its_variable(
 ) -> None:
     with pytest.raises(Invalid, match="variable"):
         await register(database, tenant, Followed("postgresql://ann:hush@here/chat", "openzess"))
+    with pytest.raises(Invalid, match="variable"):
+        await register(database, tenant, Followed("postgresql://ann@here/c?password=hush", "sql"))
     with pytest.raises(SourceUnreadable, match="CHAT_URL is not set"):
         await register(database, tenant, Followed("$CHAT_URL", "openzess"))
     monkeypatch.setenv("CHAT_URL", str(openzess))
@@ -160,13 +169,36 @@ async def test_what_a_killed_process_of_this_host_had_is_claimed_at_once(
     database: Database, tenant: int, openzess: Path
 ) -> None:
     await register(database, tenant, Followed(str(openzess)))
-    waiting = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(waiting, stdin=subprocess.PIPE) as process:  # noqa: ASYNC220
-        name = f"{socket.gethostname()}:{process.pid}"
+    code = "from recall.register import worker_name; print(worker_name(), flush=True); input()"
+    command = [sys.executable, "-c", code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:  # noqa: ASYNC220
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
         assert await claims(database, name) == 1
         assert await claims(database, "other:1") == 0
         process.kill()
     assert await claims(database, "other:1") == 1
+
+
+async def test_followers_of_two_containers_are_two_whatever_their_processes_are_called(
+    database: Database, tenant: int, openzess: Path
+) -> None:
+    await register(database, tenant, Followed(str(openzess)))
+    assert worker_name() != worker_name(), "and so are two of one process"
+    elsewhere = "another-boot/4026531836:999999999:0"
+    assert await claims(database, elsewhere) == 1
+    assert await claims(database, worker_name()) == 0, "a process there cannot be asked for here"
+
+
+async def test_what_a_newer_version_registered_is_read_past(
+    database: Database, tenant: int, openzess: Path, owner: psycopg.Connection[Any]
+) -> None:
+    await register(database, tenant, Followed(str(openzess)))
+    owner.execute("update source set followed = followed || '{\"backoff\": 2}'")
+    assert [entry.target for _, entry in await registered(database)] == [str(openzess)]
+    assert await claims(database, worker_name()) == 1
+    assert await unregister(database, tenant, str(openzess)) is not None
 
 
 async def test_of_several_workers_one_follows_and_another_when_it_stops(

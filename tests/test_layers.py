@@ -15,7 +15,7 @@ PACKAGE = Path(recall.__file__).parent
 ROWS = (
     {"errors", "pasted"},
     {"urls"},
-    {"settings", "models", "queries", "folders", "faults", "supervisor"},
+    {"settings", "models", "queries", "folders", "faults", "supervisor", "listening"},
     {"functions", "ground"},
     {"shape"},
     {"evidence", "vectors", "words", "text", "cluster", "connections", "connecting"},

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from recall import memories
-from recall.errors import Unavailable
+from recall.errors import Broken, Unavailable
 from recall.models import BACKFILL, Message, Note, Question
 from recall.service import running_worker
+from recall.supervisor import supervised
 from recall.worker import Worker
 
 if TYPE_CHECKING:
@@ -253,3 +255,199 @@ async def test_workers_beside_each_other_index_everything_once(
     done = await asyncio.gather(*(worker.drain() for worker in workers))
     assert sum(done) == count(owner, "chunk") == count(owner, "embedding") == 60
     assert count(owner, "job") == 0
+
+
+async def test_a_systems_fault_is_booked_on_no_memory(
+    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+) -> None:
+    await memories.save_messages(database, tenant, said(*(f"fine {n}" for n in range(40))))
+    schema = function_schema(owner, "texts_words")
+    owner.execute(f"alter function {schema}.texts_words rename to elsewhere".encode())
+    for _ in range(7):
+        indexed = await worker.step()
+        assert (indexed.done, indexed.failed) == (0, 0)
+        assert isinstance(indexed.fault, Broken)
+        assert count(owner, "job where due_at <= now() and attempts = 0 and error is null") == 40
+    with pytest.raises(Broken):
+        await worker.drain()
+    owner.execute(f"alter function {schema}.elsewhere rename to texts_words".encode())
+    assert await worker.drain() == 40
+    assert count(owner, "job") == 0
+
+
+def function_schema(owner: psycopg.Connection[Any], name: str) -> str:
+    row = owner.execute(
+        "select pronamespace::regnamespace::text from pg_proc where proname = %s", [name]
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+async def test_an_engine_that_is_broken_is_no_memorys_fault(
+    database: Database,
+    tenant: int,
+    worker: Worker,
+    owner: psycopg.Connection[Any],
+    batcher: QueryBatcher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(texts: Sequence[str]) -> np.ndarray:
+        raise RuntimeError("the device is gone")
+
+    await memories.save_messages(database, tenant, said("alone"))
+    with monkeypatch.context() as patch:
+        patch.setattr(batcher, "embed_documents", broken)
+        indexed = await worker.step()
+    assert indexed.failed == 0 and "the device is gone" in str(indexed.fault)
+    assert await worker.drain() == 1
+
+
+async def test_a_poisonous_memory_that_is_alone_in_the_queue_is_found_out(
+    database: Database,
+    tenant: int,
+    worker: Worker,
+    owner: psycopg.Connection[Any],
+    batcher: QueryBatcher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    healthy = batcher.embed_documents
+
+    async def allergic(texts: Sequence[str]) -> np.ndarray:
+        if any("poison" in text for text in texts):
+            raise RuntimeError("the model choked")
+        return await healthy(texts)
+
+    monkeypatch.setattr(batcher, "embed_documents", allergic)
+    await memories.save_messages(database, tenant, said("poison"))
+    assert (await worker.step()).failed == 1
+    assert owner.execute("select error, attempts from job").fetchall() == [
+        ("RuntimeError: the model choked", 1)
+    ]
+
+
+async def test_a_row_that_cannot_be_read_stops_nobody_else(
+    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+) -> None:
+    await memories.save_messages(database, tenant, said("one", "unreadable", "three"))
+    owner.execute("alter table memory drop constraint if exists memory_created_at_check")
+    for row in owner.execute(
+        "select conname from pg_constraint where conrelid = 'recall.memory'::regclass"
+        " and contype = 'c' and pg_get_constraintdef(oid) like '%created_at%'"
+    ).fetchall():
+        owner.execute(f"alter table memory drop constraint {row[0]}".encode())
+    owner.execute("update memory set created_at = '4000-01-01 BC' where content = 'unreadable'")
+    indexed = await worker.step()
+    assert (indexed.done, indexed.failed) == (2, 1)
+    assert "DataError" in str(
+        owner.execute("select error from job").fetchall()
+    ) or "Invalid" in str(owner.execute("select error from job").fetchall())
+
+
+async def test_a_memory_that_takes_longer_than_a_lease_is_indexed_once(
+    database: Database,
+    tenant: int,
+    profile: Profile,
+    settings: Settings,
+    owner: psycopg.Connection[Any],
+    batcher: QueryBatcher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    healthy = batcher.embed_documents
+    calls = 0
+
+    async def slow(texts: Sequence[str]) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(2.0)
+        return await healthy(texts)
+
+    monkeypatch.setattr(batcher, "embed_documents", slow)
+    short = settings.model_copy(update={"lease": 0.5})
+    worker = Worker(database, batcher, profile, short)
+    await memories.save_messages(database, tenant, said("long"))
+    async with running_worker(worker), asyncio.timeout(20):
+        while count(owner, "chunk") == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert calls == 1
+    assert count(owner, "job") == 0
+
+
+async def test_a_worker_outlives_a_server_that_is_read_only_for_a_while(
+    database: Database,
+    database_url: str,
+    tenant: int,
+    worker: Worker,
+    owner: psycopg.Connection[Any],
+) -> None:
+    name = owner.info.dbname
+    async with supervised() as supervisor, asyncio.timeout(30):
+        worker.start(supervisor)
+        owner.execute(f"alter database {name} set default_transaction_read_only = on".encode())
+        await cut_all(database, owner)
+        worker.nudge()
+        while not supervisor.complaints(needed=True):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        assert "read-only" in supervisor.complaints(needed=True)[0]
+        owner.execute("set default_transaction_read_only = off")
+        owner.execute(f"alter database {name} reset default_transaction_read_only".encode())
+        await cut_all(database, owner)
+        await memories.save_messages(database, tenant, said("after"))
+        while count(owner, "chunk") == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        while supervisor.complaints(needed=True):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def cut_all(database: Database, owner: psycopg.Connection[Any]) -> None:
+    """Let every connection be made anew, with the settings of now."""
+    owner.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+
+
+async def test_an_idle_worker_asks_nothing(
+    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+) -> None:
+    await memories.save_messages(database, tenant, said("one"))
+    units = 0
+    bounded = database._bounded
+
+    async def counting(unit: Any) -> Any:
+        nonlocal units
+        units += 1
+        return await bounded(unit)
+
+    database._bounded = counting  # type: ignore[method-assign]
+    async with running_worker(worker), asyncio.timeout(30):
+        while count(owner, "corpus_count") == 0 or count(owner, "job"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1.0)
+        before = units
+        await asyncio.sleep(2.0)
+        assert units == before > 0
+
+
+async def test_a_worker_that_is_told_to_stop_gives_back_what_it_holds_within_seconds(
+    database: Database,
+    tenant: int,
+    worker: Worker,
+    owner: psycopg.Connection[Any],
+    batcher: QueryBatcher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = asyncio.Event()
+
+    async def endless(texts: Sequence[str]) -> np.ndarray:
+        started.set()
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    monkeypatch.setattr(batcher, "embed_documents", endless)
+    await memories.save_messages(database, tenant, said("one", "two"))
+    began = time.monotonic()
+    async with running_worker(worker):
+        await started.wait()
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    assert count(owner, "job where due_at <= now() and together is null") == 2

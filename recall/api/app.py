@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from recall import __version__, keys
 from recall.api import errors, operations, reading, writing
 from recall.api.caller import Gate
+from recall.api.errors import LastResort
 from recall.api.limits import BodyLimit
 from recall.api.metrics import Metrics, Timing
 from recall.runtime import duties
@@ -60,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.metrics = Metrics()
     app.add_middleware(BodyLimit)
+    app.add_middleware(LastResort)
     app.add_middleware(Timing, metrics=app.state.metrics)
     errors.register(app)
     for routes in (reading.routes, writing.routes, operations.routes):

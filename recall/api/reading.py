@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from recall import history
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
 from recall.errors import Invalid
-from recall.models import Question, sentence
+from recall.models import Id, Question, sentence
 from recall.service import Service
 
 routes = APIRouter()
@@ -38,13 +38,13 @@ async def recall_by_url(request: Request, tenant: Tenant, running: Running) -> J
         given["query" if name == "q" else name] = values if name in MANY else values[-1]
     try:
         for name in OBJECTS & given.keys():
-            given[name] = json.loads(given[name])
+            given[name] = from_json(given[name], allow_inf_nan=False)
         question = Question.model_validate(given)
-    except json.JSONDecodeError as error:
-        raise Invalid(f"{name} must be a JSON object.", name) from error
     except ValidationError as error:
         field, message = sentence(error)
         raise Invalid(message, field) from error
+    except ValueError as error:
+        raise Invalid(f"{name} must be a JSON object.", name) from error
     return await _recall(request, question, tenant, running)
 
 
@@ -60,7 +60,7 @@ async def get_sessions(
 
 @routes.get("/sessions/{session_id:path}/messages")
 async def get_messages(
-    session_id: str,
+    session_id: Annotated[Id, Path()],
     tenant: Tenant,
     running: Running,
     cursor: str | None = None,

@@ -12,7 +12,7 @@ from pydantic import Field
 from recall import memories, queue
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
-from recall.models import LARGEST_BATCH, LARGEST_ID, Message, Note, Stored, Value
+from recall.models import LARGEST_BATCH, LARGEST_ID, Id, Message, Note, Stored, Value
 from recall.service import Service
 
 routes = APIRouter()
@@ -82,13 +82,15 @@ async def delete_message(id: MemoryId, tenant: Tenant, running: Running) -> Json
 
 
 @routes.delete("/sessions/{session_id:path}")
-async def delete_session(session_id: str, tenant: Tenant, running: Running) -> Json:
+async def delete_session(
+    session_id: Annotated[Id, Path()], tenant: Tenant, running: Running
+) -> Json:
     """Erase a session with all its messages."""
     return Json({"deleted": await memories.forget_session(running.database, tenant, session_id)})
 
 
 @routes.delete("/users/{user_id:path}")
-async def delete_user(user_id: str, tenant: Tenant, running: Running) -> Json:
+async def delete_user(user_id: Annotated[Id, Path()], tenant: Tenant, running: Running) -> Json:
     """Erase every message and note of a user, and the sessions that this empties."""
     return Json({"deleted": await memories.forget_user(running.database, tenant, user_id)})
 

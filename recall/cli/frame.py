@@ -68,6 +68,7 @@ class Application(typer.Typer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line of this process."""
+        _open_standard_streams()
         try:
             return super().__call__(*args, **kwargs)
         except SystemExit as ended:
@@ -97,8 +98,10 @@ def read_settings(**overrides: Any) -> Settings:
 def log(level: int = logging.INFO) -> None:
     """Write what recall says to standard error, from `level` on."""
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    for library in ("httpx", "sentence_transformers", "psycopg.pool"):
+    for library in ("httpx", "sentence_transformers"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # What a lost connection could not say any more is told by whoever lost it.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -123,6 +126,8 @@ def sentence(error: Exception) -> str:
     if isinstance(error, RecallError):
         return str(error)
     said = " ".join(str(error).split()) or "it says nothing more"
+    if isinstance(error, UnicodeError):
+        return f"what was given is no text in UTF-8: {said}."
     if isinstance(error, OSError) and error.strerror:
         file = f"{error.filename}: " if error.filename else ""
         return f"{file}{error.strerror[0].lower()}{error.strerror[1:]}."
@@ -162,6 +167,15 @@ def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:  # Windows has none
         return asyncio.new_event_loop
     return new_event_loop
+
+
+def _open_standard_streams() -> None:
+    """Let 0, 1 and 2 lead somewhere where they were closed: libraries take them as given."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def _read_no_more() -> None:

@@ -109,9 +109,12 @@ def follow(
 
 
 def _name_and_target(what: list[str]) -> tuple[str | None, str]:
+    """Return the source's name, if one was given, and its file or URL as recall reads it."""
+    from recall import urls
+
     if len(what) > 2:
         raise typer.BadParameter("give a source's name and one file or URL")
-    return (what[0] if len(what) == 2 else None), what[-1]
+    return (what[0] if len(what) == 2 else None), urls.source(what[-1])
 
 
 def _given(options: list[str] | None) -> dict[str, Any]:

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recall.cli.frame import app, log, read_settings, run
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from types import FrameType
+
+    from recall.settings import Settings
+
+#: Hosts that only this machine reaches; for others there must be a key.
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+#: Seconds that requests under way have to be answered when the service is told to stop.
+ANSWERS = 2
 
 
 @app.command()
@@ -19,30 +33,66 @@ def serve(
     log()
 
     async def work() -> None:
-        import signal
-
-        import uvicorn
-
-        from recall.api import create_app, running
+        from recall.listening import bound
 
         settings = read_settings(host=host, port=port)
-        app = create_app(settings)
-        config = uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            lifespan="off",  # opened here, so that a refusal is one sentence
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
-        )
-        async with running(app, settings):
-            # Uvicorn raises again the signal that stopped it; an orderly close is still to come.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, lambda: None)
-            await uvicorn.Server(config).serve()
+        with bound(settings.host, settings.port) as sockets:
+            await _check_bind(settings)
+            await _serve(settings, sockets)
 
     run(work())
+
+
+async def _check_bind(settings: Settings) -> None:
+    """Refuse to serve the network without keys, before a model is loaded."""
+    if settings.host in LOOPBACK:
+        return
+    from recall.api.caller import Gate
+    from recall.service import open_database
+
+    async with open_database(settings) as database:
+        await Gate(database, 0, settings.host).check_bind()
+
+
+async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
+    """Serve on bound sockets until the process is told to stop."""
+    import signal
+
+    import uvicorn
+
+    from recall.api import create_app, running
+    from recall.listening import address, listen
+
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",  # opened here, so that a refusal is one sentence
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=ANSWERS,
+    )
+    server = uvicorn.Server(config)
+    async with running(app, settings):
+        # Uvicorn raises again the signal that stopped it; an orderly close is still to come.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, lambda: None)
+        listen(settings.host, sockets)
+        logging.getLogger("recall").info("Serving on %s", address(settings.host, sockets[0]))
+        server.handle_exit = partial(  # type: ignore[method-assign]
+            _leave, app.state.service.worker.stop, server.handle_exit
+        )
+        await server.serve(sockets)
+
+
+def _leave(
+    stop: Callable[[], None],
+    leave: Callable[[int, FrameType | None], None],
+    number: int,
+    frame: FrameType | None,
+) -> None:
+    """Let the worker give back what it holds while the last requests are answered."""
+    stop()
+    leave(number, frame)
 
 
 @app.command()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recall.cli.frame import Tenant, app, log, read_settings, run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 @app.command()
@@ -43,19 +46,24 @@ def migrate(
 @app.command()
 def status(
     tenant: Tenant = "default",
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List the memories that were given up, and why.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show how much is remembered, how much of it waits, and on what it runs."""
     log(logging.WARNING)
 
     async def work() -> None:
-        from recall import keys, profiles
+        from recall import keys, profiles, queue
         from recall import migrate as migration
         from recall.service import open_database
         from recall.status import status as read
 
         async with open_database(read_settings(), migration.check) as database:
             of_tenant = await keys.known_tenant(database, tenant)
+            if failed:
+                return await _list_failed(queue.all_parked(database, of_tenant), as_json)
             found = await read(database, of_tenant, await profiles.active(database))
         if as_json:
             typer.echo(json.dumps(found, indent=2))
@@ -63,6 +71,42 @@ def status(
             from recall.tables import print_status
 
             print_status(found)
+
+    run(work())
+
+
+async def _list_failed(rows: AsyncIterator[dict[str, Any]], as_json: bool) -> None:
+    """Print what was given up, a line each: its id, what it is, how it begins, and why."""
+    count = 0
+    async for row in rows:
+        count += 1
+        if as_json:
+            typer.echo(json.dumps(row, default=str))
+        else:
+            begins = " ".join(row["begins"].split())[:60]
+            typer.echo(f"{row['id']}\t{row['kind']}\t{begins}\t{row['error']}")
+    if not (count or as_json):
+        typer.echo("No memory was given up.")
+
+
+@app.command()
+def retry(
+    ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID]…", help="Which; none: all of the tenant.")
+    ] = None,
+    tenant: Tenant = "default",
+) -> None:
+    """Queue memories that were given up again."""
+    log(logging.WARNING)
+
+    async def work() -> None:
+        from recall import keys, queue
+        from recall.service import open_database
+
+        async with open_database(read_settings()) as database:
+            of_tenant = await keys.known_tenant(database, tenant)
+            retried = await queue.retry(database, of_tenant, ids or None)
+        typer.echo(f"{retried:,} memories will be tried again, by `recall serve` or a worker")
 
     run(work())
 
@@ -107,7 +151,7 @@ def language(
         from recall.service import open_database
 
         async with open_database(read_settings()) as database:
-            of_tenant = await keys.tenant_id(database, tenant)
+            of_tenant = await keys.known_tenant(database, tenant)
             queued = await set_language(database, of_tenant, name)
         typer.echo(f"{queued:,} memories will be indexed again, by `recall serve` or a worker")
 

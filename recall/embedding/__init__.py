@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from recall.embedding.batcher import QueryBatcher
 from recall.embedding.embedder import ENGINES, Embedder
 from recall.embedding.identity import ModelIdentity, open_folder
-from recall.errors import Misconfigured
+from recall.errors import Misconfigured, ModelCorrupt, RecallError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from recall.embedding.identity import ModelFolder
+    from recall.embedding.store import Store
 
 __all__ = ["Embedder", "ModelIdentity", "QueryBatcher", "open_embedder"]
 
@@ -30,7 +33,6 @@ def open_embedder(
     taken at its word. `threads` defaults to the physical cores that this process may use.
     Raises ModelMissing, ModelCorrupt or Misconfigured.
     """
-    from recall.embedding import choice
     from recall.embedding.cores import usable_cores
     from recall.embedding.store import Store
 
@@ -39,6 +41,20 @@ def open_embedder(
     folder = open_folder(model)
     store = Store(home, folder.revision)
     threads = threads or usable_cores()
+    try:
+        return _open(folder, store, engine, threads)
+    except (RecallError, OSError):
+        raise
+    except Exception as error:  # several foreign libraries, each with errors of its own
+        said = " ".join(str(error).split())[:300]
+        raise ModelCorrupt(
+            f"The model {folder.path} cannot be opened: {type(error).__name__}: {said}."
+        ) from error
+
+
+def _open(folder: ModelFolder, store: Store, engine: str, threads: int) -> Embedder:
+    from recall.embedding import choice
+
     ready = choice.reopen(folder, store, engine, threads)
     if ready is not None:
         return ready

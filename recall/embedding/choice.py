@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import sys
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -55,9 +56,14 @@ def fingerprint() -> dict[str, str]:
     libraries = ("torch", "sentence-transformers", "transformers", "tokenizers", "onnxruntime")
     return {
         "processor": processor(),
-        "gpu": str(any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()),
+        "gpu": str(has_gpu()),
         **{library: installed(library) for library in libraries},
     }
+
+
+def has_gpu() -> bool:
+    """Return whether the system shows a device that torch could use by CUDA."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 def processor() -> str:
@@ -90,6 +96,8 @@ def reopen(folder: ModelFolder, store: Store, engine: str, threads: int) -> Embe
 
 def open_named(folder: ModelFolder, store: Store, engine: str, threads: int) -> Embedder:
     """Open one engine, deriving its files if need be; raises Misconfigured where it cannot run."""
+    if engine.startswith("cuda") and sys.platform == "linux" and not has_gpu():
+        raise Misconfigured(f"Engine {engine} needs a CUDA device, and this machine shows none.")
     from recall.embedding import build
 
     if engine == "cpu-int8":

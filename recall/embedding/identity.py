@@ -8,6 +8,7 @@ not from the path, the download's date or the readme.
 import hashlib
 import importlib.util
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ PACKAGED_SHA256 = {
 }
 IRRELEVANT = {"data_config.json"}  # beside a model, without influence on a vector
 RELEVANT_SUFFIXES = {".json", ".txt", ".model", ".safetensors", ".bin", ".jinja"}
+
+#: A model's name on the Hugging Face hub; anything else is a path, and nothing is fetched for it.
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 # Forms of the weights that are never opened here.
 UNUSED = ["onnx/*", "openvino/*", "coreml/*", "*.h5", "*.ot", "*.msgpack", "*.gguf", "*.onnx"]
@@ -57,10 +61,16 @@ def open_folder(model: str | None) -> ModelFolder:
         return ModelFolder(PACKAGED, folder, revision_of(digests))
     assert model is not None
     folder = Path(model).expanduser()
-    name = folder.resolve().name if folder.is_dir() else model
-    if not folder.is_dir():
-        folder = hub_folder(model)
-    return ModelFolder(name, folder, revision_of(digest_files(folder)))
+    if folder.is_dir():
+        return ModelFolder(folder.resolve().name, folder, revision_of(digest_files(folder)))
+    if folder.exists() or not HUB_NAME.fullmatch(model):
+        what = "a file" if folder.exists() else "no folder"
+        raise ModelMissing(
+            f"RECALL_MODEL={model} is {what}; name the folder of a sentence-transformers model, or "
+            "a model such as intfloat/e5-small-v2."
+        )
+    folder = hub_folder(model)
+    return ModelFolder(model, folder, revision_of(digest_files(folder)))
 
 
 def packaged_folder() -> Path:
@@ -108,8 +118,11 @@ def digest_files(folder: Path) -> dict[str, str]:
 def module_folders(folder: Path) -> list[Path]:
     """Return the model's own folder and those of its modules, each once."""
     listing = folder / "modules.json"
-    modules = json.loads(listing.read_text()) if listing.is_file() else []
-    places = {folder / module["path"] for module in modules if module["path"]}
+    try:
+        modules = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
+        places = {folder / module["path"] for module in modules if module["path"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelCorrupt(f"{listing} is not the list of a model's modules: {error}.") from error
     return [folder, *sorted(place for place in places if place.is_dir())]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recall.embedding.tokens import Reading, Tokens
-from recall.errors import Misconfigured
+from recall.folders import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,11 +57,8 @@ class Store:
 
         Raises Misconfigured when nothing can be kept here.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = (self.folder / LOCK).open("w")
-        except OSError as error:
-            raise Misconfigured(f"{self.folder} must be a writable folder: {error}.") from error
+        check_writable(self.folder, "RECALL_HOME")
+        handle = (self.folder / LOCK).open("w")
         with handle:
             if flock is not None:
                 flock(handle, LOCK_EX)
@@ -72,6 +70,8 @@ class Store:
 
         The listing goes last: whoever reads in between finds a digest that does not fit.
         """
+        for left in self.folder.glob(".new-*"):  # by a start that was killed; we hold the lock
+            shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as temporary:
             yield Path(temporary)
             listing = listing_of(Path(temporary))

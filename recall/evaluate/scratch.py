@@ -11,7 +11,8 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from recall import embedded
+from recall import connecting, embedded
+from recall.errors import Misconfigured, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,19 +27,29 @@ def scratch_database(settings: Settings, keep: bool = False) -> Iterator[Setting
     use = embedded.start(settings.home) if settings.embedded else None
     url = use.server.url() if use else settings.direct_url
     try:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        _execute(url, sql.SQL("create database {}").format(sql.Identifier(name)))
         own = SecretStr(_renamed(url, name))
         try:
             yield settings.model_copy(update={"database_url": own, "database_direct_url": own})
         finally:
             if not keep:
-                drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-                with psycopg.connect(url, autocommit=True) as connection:
-                    connection.execute(drop)
+                _execute(url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
     finally:
         if use:
             use.release()
+
+
+def _execute(url: str, statement: sql.Composed) -> None:
+    try:
+        with connecting.connect(url) as connection:
+            connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Misconfigured(
+            "A measurement is made in a database of its own, and the role of the URL may not make "
+            "one; grant it createdb, or unset DATABASE_URL to measure on the embedded Postgres."
+        ) from error
+    except psycopg.Error as error:
+        raise Unavailable(f"The scratch database: {connecting.words(error)}.") from error
 
 
 def _renamed(url: str, database: str) -> str:

@@ -53,6 +53,8 @@ def read_set(path: Path) -> EvaluationSet:
                     _add(found, line, f"{path}, line {number}")
     except OSError as error:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise SourceUnreadable(f"{path} is not text in UTF-8.") from error
     if not found.questions:
         raise SourceUnreadable(f"{path} has no questions; see `recall eval --help` for the form.")
     return found

@@ -29,6 +29,8 @@ def origin_of(target: str) -> str:
         return str(_file(target).absolute())
     parts = urlsplit(target)
     host = parts.hostname or "".join(parse_qs(parts.query).get("host", ["localhost"]))
+    if "," in parts.netloc:  # several hosts, each with a port of its own
+        return f"{system}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     port = f":{parts.port}" if parts.port else ""
     return f"{system}://{host}{port}{parts.path}"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from recall.connecting import words
 from recall.errors import SourceUnreadable
 from recall.sources.catalog import Catalog, Column, Table
 from recall.sources.tables import least
@@ -44,9 +45,8 @@ def connection(url: str, origin: str) -> Iterator[Database]:
             application_name="recall",
         ) as opened:
             yield Postgres(opened)
-    except psycopg.Error as error:
-        message = " ".join(str(error).split()).rstrip(".")
-        raise SourceUnreadable(f"{origin} cannot be read: {message}.") from error
+    except (psycopg.Error, UnicodeError) as error:
+        raise SourceUnreadable(f"{origin} cannot be read: {words(error)}.") from error
 
 
 class Postgres:
