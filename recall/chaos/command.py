@@ -101,6 +101,7 @@ def run(settings: Settings, order: Order, say: Say) -> Report:
             book = _make_trouble(order, stage, processes, services, say)
             say("healed; everything must come right")
             report.settled, waiting = checks.wait_until_empty(stage.url, LEASE + MARGIN)
+            _wait_until_ready(services)
             unfound = _unfound(book, services[0]) if not waiting else []
             ended = {process.name: process.end() for process in processes}
         _fill(report, book, processes, ended)
@@ -201,10 +202,11 @@ def _fill(
 
 
 def _not_ended(ended: Mapping[str, tuple[int | None, float]]) -> list[str]:
+    fine = {0, -signal.SIGTERM}  # the second of one that was only starting again
     return [
         f"{name}: status {status} after {took:.1f} s"
         for name, (status, took) in ended.items()
-        if status != 0 or took > FAREWELL
+        if status not in fine or took > FAREWELL
     ]
 
 

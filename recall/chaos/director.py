@@ -8,11 +8,11 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from recall.chaos.front import Front
     from recall.chaos.processes import Process
@@ -57,6 +57,8 @@ class Director:
             self._stage.clear_disk()
         if self._stage.has_clock:
             self._stage.turn_clock(0)
+        if self._stage.neon:
+            self._stage.neon.wake()
 
     @property
     def _fronts(self) -> tuple[Front, Front]:
@@ -79,6 +81,7 @@ class Director:
             faults |= {
                 "suspend": self._suspend,
                 "kill postmaster": self._kill_postmaster,
+                "kill backend": self._kill_backend,
                 "kill keeper": self._kill_keeper,
             }
             if self._stage.neon.pooler:
@@ -112,6 +115,13 @@ class Director:
     def _kill_postmaster(self) -> str:
         assert self._stage.neon is not None
         return _kill_pid(postmaster(self._stage.neon.server.data))
+
+    def _kill_backend(self) -> str:
+        """Kill any child of the postmaster, which then throws all of them away and recovers."""
+        assert self._stage.neon is not None
+        pid = postmaster(self._stage.neon.server.data)
+        children = children_of(pid) if pid else []
+        return _kill_pid(self._random.choice(children) if children else None)
 
     def _kill_keeper(self) -> str:
         return _kill_pid(self._stage.keeper())
@@ -191,6 +201,14 @@ def postmaster(data: Path) -> int | None:
         return int((data / "postmaster.pid").read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return None
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process started."""
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (OSError, ValueError):
+        return []
 
 
 def _kill_pid(pid: int | None) -> str:
