@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     Fault = Callable[[], str]
 
 #: Seconds of peace between two faults, and for which a fault lasts, each at least and at most.
-PEACE = (0.5, 2.5)
-LASTS = (0.5, 4.0)
+PEACE = (0.2, 1.5)
+LASTS = (0.5, 3.0)
 #: Seconds by which the clock is turned: back past every lease, and ahead of it.
 TURNS = (-3600, 3600)
 
