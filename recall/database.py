@@ -203,9 +203,16 @@ class Database:
         if self.server and not embedded.alive(self.server):
             await asyncio.to_thread(embedded.revive, self.server)
 
-    @staticmethod
-    def _told(unit: Unit[T], error: psycopg.Error) -> RecallError:
-        return Unavailable(IN_DOUBT) if unit.in_doubt else translated(error)
+    def _told(self, unit: Unit[T], error: psycopg.Error) -> RecallError:
+        told = Unavailable(IN_DOUBT) if unit.in_doubt else translated(error)
+        if isinstance(told, Unavailable):
+            told.again = self._again()
+        return told
+
+    def _again(self) -> float:
+        """Return the seconds to ask again in: what was away for long stays away for as long."""
+        away = time.monotonic() - self._away_since if self._away_since is not None else 0.0
+        return min(max(away, 1.0), 30.0)
 
     async def _bounded(self, unit: Unit[T]) -> T:
         """Make one attempt; when its time is over, or its caller leaves, end it at once."""
@@ -223,7 +230,8 @@ class Database:
         raise Unavailable(
             IN_DOUBT
             if unit.ending or unit.in_doubt
-            else "The database did not answer in time. Nothing was changed; try again."
+            else "The database did not answer in time. Nothing was changed; try again.",
+            self._again(),
         )
 
     def _give_up(self, attempt: asyncio.Task[T], unit: Unit[T]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -30,6 +31,8 @@ WIRE: dict[type[errors.RecallError], tuple[int, str]] = {
     errors.NotFound: (404, "not_found"),
     errors.Unavailable: (503, "unavailable"),
     errors.Overloaded: (503, "overloaded"),
+    errors.NotReady: (503, "not_ready"),
+    errors.Broken: (500, "broken"),
     errors.Misconfigured: (500, "misconfigured"),
     errors.SchemaRefused: (500, "schema_refused"),
     errors.ModelMismatch: (500, "model_mismatch"),
@@ -120,7 +123,10 @@ def _fault() -> JSONResponse:
 
 def explained(error: errors.RecallError) -> JSONResponse:
     """Return the answer to one of recall's own errors."""
-    return answer(*wire(error), str(error), getattr(error, "field", None))
+    headers = {}
+    if isinstance(error, errors.Unavailable):
+        headers["Retry-After"] = str(math.ceil(error.again))
+    return answer(*wire(error), str(error), getattr(error, "field", None), headers)
 
 
 async def _recall_error(request: Request, error: Exception) -> JSONResponse:
