@@ -38,7 +38,7 @@ class Finding:
 
 CHECKS = (
     Check("open_schemas", "roles that may create in recall's schemas", "close_schemas"),
-    Check("exposed_functions", "older versions' functions that can be led astray: --prune", None),
+    Check("exposed_functions", "older versions' functions that others may mislead: --prune", None),
     Check("sequences_behind", "sequences that lag behind their rows", "advance_sequences"),
     Check("chunks_without_memory", "chunks of no memory", "drop_chunks_without_memory"),
     Check("vectors_without_chunk", "vectors of no chunk", "drop_vectors_without_chunk"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from recall import connecting
 from recall.errors import Misconfigured, SchemaRefused, Unavailable
 from recall.queries import query
 
@@ -31,11 +32,9 @@ RUN = "run `recall migrate`"
 def transaction(url: str) -> Iterator[Connection]:
     """Yield a connection in a transaction whose path holds nothing of others'."""
     try:
-        connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=15, prepare_threshold=None
-        )
-    except psycopg.OperationalError as error:
-        raise Unavailable(f"The database does not answer: {error}".strip()) from error
+        connection = connecting.connect(url)
+    except Misconfigured as error:
+        raise Unavailable(str(error)) from error
     with connection:
         try:
             with connection.transaction():
@@ -48,13 +47,19 @@ def transaction(url: str) -> Iterator[Connection]:
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise Misconfigured(
-                f"The database refuses what recall's schema needs: {error.diag.message_primary}; "
+                f"The database refuses what recall's schema needs: {connecting.words(error)}; "
                 "connect as the owner of schema recall, or let an administrator grant the right "
-                "(`create extension vector`, `grant recall_service to …`)."
+                "(`grant create on database …`, `create extension vector`, "
+                "`grant recall_service to …`)."
             ) from error
         except psycopg.OperationalError as error:
             raise Unavailable(
-                f"The database went away, and nothing was changed: {error}"
+                f"The database could not finish it, and nothing was changed: "
+                f"{connecting.words(error)}."
+            ) from error
+        except psycopg.Error as error:
+            raise SchemaRefused(
+                f"The database refused a step, and nothing was changed: {connecting.words(error)}."
             ) from error
 
 

@@ -84,8 +84,10 @@ def mend(connection: Connection, vector: str) -> None:
             f"The database lacks {', '.join(gone)} as recall made it, and only a backup can bring "
             "that back; restore one into an empty database, and read what pg_restore says it skips."
         )
+    if parts:
+        log.warning("The schema has lost %d parts (%s); made again.", len(parts), named(parts[0]))
     for part in parts:
-        log.warning("Lost, and made again: %s", named(part))
+        log.info("Lost: %s", named(part))
         try:
             for statement in repair(part):
                 connection.execute(statement.encode())

@@ -181,7 +181,7 @@ begin
 end $$;
 
 -- Functions that run as recall's owner and look names up in a schema where others may create: those
--- of versions before 0.2, which are there until `recall migrate --prune`.
+-- of versions that kept them in `recall`, which are there until `recall migrate --prune`.
 -- name: exposed_functions
 select count(*)
 from pg_proc as p

@@ -22,13 +22,13 @@ select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
        pg_catalog.set_config('statement_timeout', '0', true);
 
 -- What stands already: who owns recall's schema, whether the one who asks may act as that owner,
--- whether the ledger knows of compatible migrations, and where which pgvector lies.
+-- whether the ledger is there and knows of compatible migrations, and where which pgvector lies.
 -- name: ground
 select pg_get_userbyid(n.nspowner) as owner,
        pg_has_role(current_user, n.nspowner, 'usage') as ours,
-       exists (select from pg_class as c join pg_attribute as a on a.attrelid = c.oid
-               where c.relnamespace = n.oid and c.relname = 'migration'
-                 and a.attname = 'compatible') as ledger,
+       (select count(*) from pg_class as c join pg_attribute as a on a.attrelid = c.oid
+        where c.relnamespace = n.oid and (c.relname, a.attname)
+          in (('migration', 'compatible'), ('function_file', 'checksum'))) = 2 as ledger,
        quote_ident(v.nspname) as vector, e.extversion as version
 from (select) as always
 left join pg_namespace as n on n.nspname = 'recall'

@@ -260,12 +260,11 @@ async def test_a_command_that_reads_writes_nothing_and_works_on_a_read_only_serv
     name = database_url.partition("@/")[2].partition("?")[0]
     run(database_url, f"alter database {name} set default_transaction_read_only = on")
     before = dumped(database_url)
-    asked = [command]
+    result = await asyncio.to_thread(recall, *command)  # it makes a loop of its own
+    assert result.exit_code == 0, result.output
     if command[0] in {"status", "search"}:
-        asked.append((*command, "--tenant", "nobody"))
-    for arguments in asked:
-        result = await asyncio.to_thread(recall, *arguments)  # it makes a loop of its own
-        assert result.exit_code == 0, result.output
+        result = await asyncio.to_thread(recall, *command, "--tenant", "nobody")
+        assert "nobody" in result.stderr  # told of, and not made
     assert dumped(database_url) == before
 
 
@@ -304,6 +303,15 @@ def test_the_doctor_names_what_is_lost_and_ends_with_status_1(
     assert fixed.exit_code == 0
     assert "fixed         1  lost: create policy own_rows" in fixed.stdout
     assert recall("doctor").exit_code == 0
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_doctor_says_what_it_knows_before_it_gives_up(owner: psycopg.Connection[Any]) -> None:
+    owner.execute("drop table profile cascade")
+    for arguments in (("doctor",), ("doctor", "--fix")):
+        result = recall(*arguments)
+        assert result.exit_code == 1
+        assert "recall.profile" in result.stdout or "lacks profile as recall" in result.stderr
 
 
 @pytest.mark.usefixtures("environment")

@@ -60,12 +60,13 @@ async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
 
     import uvicorn
 
-    from recall.api import create_app, running
+    from recall.api import Connection, create_app, running
     from recall.listening import address, listen
 
     app = create_app(settings)
     config = uvicorn.Config(
         app,
+        http=Connection,
         lifespan="off",  # opened here, so that a refusal is one sentence
         log_config=None,
         access_log=False,

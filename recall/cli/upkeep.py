@@ -14,6 +14,9 @@ from recall.cli.frame import Tenant, app, log, read_settings, run
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+if TYPE_CHECKING:
+    from recall.doctor import Finding
+
 
 @app.command()
 def migrate(
@@ -127,14 +130,20 @@ def doctor(
         settings = read_settings()
         async with open_database(settings, migration.known) as database:
             findings = await examine(database, fix)
-            findings.append(await build.examine(database, settings, fix))
-        for finding in findings:
-            state = "ok" if not finding.found else "fixed" if finding.repaired else "WRONG"
-            typer.echo(f"{state:<6} {finding.found:>8,}  {finding.counts}")
-        if any(finding.found and not finding.repaired for finding in findings):
+            _show(findings)
+            built = await build.examine(database, settings, fix)
+            _show([built])
+        if any(finding.found and not finding.repaired for finding in (*findings, built)):
             raise typer.Exit(1)
 
     run(work())
+
+
+def _show(findings: list[Finding]) -> None:
+    """Print a line a check."""
+    for finding in findings:
+        state = "ok" if not finding.found else "fixed" if finding.repaired else "WRONG"
+        typer.echo(f"{state:<6} {finding.found:>8,}  {finding.counts}")
 
 
 @app.command()
