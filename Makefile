@@ -14,6 +14,22 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Every test again, as if the database were Neon's: traffic through TLS and PgBouncer in transaction
+# mode, migrations and listening through TLS. Needs the commands pgbouncer and openssl.
+.PHONY: test-neon
+test-neon: $(VENV)/.installed-dev
+	@command -v pgbouncer >/dev/null || { echo "PgBouncer is not installed; Debian: apt install pgbouncer" >&2; exit 1; }
+	@command -v openssl >/dev/null || { echo "openssl is not installed; Debian: apt install openssl" >&2; exit 1; }
+	TEST_NEON=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Every test against a server elsewhere: make neon DATABASE_URL=postgresql://…; its role must be
+# allowed to create databases, which are dropped again. A pooled URL of Neon is used for traffic,
+# the direct one derived from it for the rest. What is about the embedded server runs on one here.
+.PHONY: neon
+neon: $(VENV)/.installed-dev
+	@test -n "$(DATABASE_URL)" || { echo "Give a database: make neon DATABASE_URL=postgresql://…" >&2; exit 1; }
+	@TEST_DATABASE_URL='$(DATABASE_URL)' $(BIN)/python -m pytest -n 2 --dist loadfile
+
 # Lint, formatting and types.
 .PHONY: check
 check: $(VENV)/.installed-dev

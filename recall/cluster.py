@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -233,8 +234,9 @@ def _reap(server: Server) -> None:
 def _reason(output: str) -> str:
     """Return the line of a program's output that says why, without full stop."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if "error:" in line or "FATAL:" in line]
-    return (telling or lines or ["it said nothing"])[-1].rstrip(".")
+    telling = [line for line in lines if re.search("error:|FATAL:", line)]
+    said = (telling or lines or ["it said nothing"])[-1]
+    return re.split(r"(?:error|FATAL):\s+", said)[-1].rstrip(".")
 
 
 def _last_words(server: Server) -> str:
@@ -245,7 +247,7 @@ def _last_words(server: Server) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return "its log cannot be read"
-    return _reason(text).partition("FATAL:")[2].strip() or _reason(text)
+    return _reason(text)
 
 
 def _memory_settings() -> dict[str, str]:

@@ -96,7 +96,7 @@ class Database:
         #: Set by every answer: the server is awake. Who waits for that clears it first.
         self.answered = asyncio.Event()
         self.rang_at = -RING_EVERY
-        self._patience = settings.statement_timeout
+        self.patience = settings.statement_timeout  # seconds for a unit that asks for no other
         self._search_path = "recall, pg_temp"
         self._connections = Connections(url, settings.pool_size)
         self._slots: list[int] = []  # a heap of those that are free
@@ -165,7 +165,7 @@ class Database:
     def _until(self, within: float | None) -> float:
         now = time.monotonic()
         long_away = self._away_since is not None and now - self._away_since > RESTART
-        return now + (PATIENCE if long_away else within or self._patience)
+        return now + (PATIENCE if long_away else within or self.patience)
 
     def _take_slot(self) -> int:
         """Return a number that no other unit under way has: the lowest, so that they stay few."""
@@ -203,9 +203,16 @@ class Database:
         if self.server and not embedded.alive(self.server):
             await asyncio.to_thread(embedded.revive, self.server)
 
-    @staticmethod
-    def _told(unit: Unit[T], error: psycopg.Error) -> RecallError:
-        return Unavailable(IN_DOUBT) if unit.in_doubt else translated(error)
+    def _told(self, unit: Unit[T], error: psycopg.Error) -> RecallError:
+        told = Unavailable(IN_DOUBT) if unit.in_doubt else translated(error)
+        if isinstance(told, Unavailable):
+            told.again = self._again()
+        return told
+
+    def _again(self) -> float:
+        """Return the seconds to ask again in: what was away for long stays away for as long."""
+        away = time.monotonic() - self._away_since if self._away_since is not None else 0.0
+        return min(max(away, 1.0), 30.0)
 
     async def _bounded(self, unit: Unit[T]) -> T:
         """Make one attempt; when its time is over, or its caller leaves, end it at once."""
@@ -223,7 +230,8 @@ class Database:
         raise Unavailable(
             IN_DOUBT
             if unit.ending or unit.in_doubt
-            else "The database did not answer in time. Nothing was changed; try again."
+            else "The database did not answer in time. Nothing was changed; try again.",
+            self._again(),
         )
 
     def _give_up(self, attempt: asyncio.Task[T], unit: Unit[T]) -> None:

@@ -40,7 +40,14 @@ class NotFound(RecallError):
 
 
 class Unavailable(RecallError):
-    """The database cannot be reached now; what was acknowledged is kept."""
+    """The database cannot be reached now; what was acknowledged is kept.
+
+    `again` are the seconds after which asking again may work.
+    """
+
+    def __init__(self, message: str, again: float = 1.0) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 class Overloaded(Unavailable):

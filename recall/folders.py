@@ -8,6 +8,7 @@ then given its owner and its mode, all through the same descriptor.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from contextlib import suppress
@@ -76,7 +77,10 @@ def check_writable(folder: Path, setting: str) -> None:
 def unusable(folder: Path, setting: str, error: OSError) -> Misconfigured:
     """Return the sentence for a folder below what `setting` names, which cannot be used."""
     where = error.filename if isinstance(error.filename, str | os.PathLike) else folder
-    reason = (error.strerror or type(error).__name__).lower()
+    reason = (error.strerror or "").lower()
+    if isinstance(error, shutil.Error):  # a list of what could not be copied, and why
+        reason = str(error.args[0][0][-1]).partition("] ")[2].partition(":")[0].lower()
+    reason = reason or type(error).__name__
     return Misconfigured(
         f"{os.fspath(where)} cannot be used: {reason}; set {setting} to a folder that is yours, "
         "with room."

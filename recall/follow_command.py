@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from recall import keys, migrate
-from recall.bell import ALONE, SOURCES, Bell
+from recall.bell import ALONE, JOBS, SOURCES, Bell
 from recall.follow import Follower, News
 from recall.register import register, registered, unregister
 from recall.service import open_database, open_service, running_worker
@@ -38,6 +38,8 @@ async def run(settings: Settings, tenant: str, followed: Followed, index: bool) 
             service = await stack.enter_async_context(open_service(settings))
             database, worker = service.database, service.worker
             await stack.enter_async_context(running_worker(worker))
+            bell = Bell(database, service.direct_url, {JOBS: worker.nudge}, ALONE)
+            await stack.enter_async_context(_listening("Listening to other processes", bell))
         else:
             database = await stack.enter_async_context(open_database(settings))
         said = Said()
@@ -67,11 +69,17 @@ async def _told(
     await asyncio.to_thread(followed.install)
     bell = Bell(database, url, {SOURCES: follower.nudge}, ALONE)
     try:
-        async with supervised() as supervisor:
-            supervisor.start("Listening to the source's tables", bell.listen)
+        async with _listening("Listening to the source's tables", bell):
             yield
     finally:
         await asyncio.to_thread(followed.uninstall)
+
+
+@asynccontextmanager
+async def _listening(name: str, bell: Bell) -> AsyncIterator[None]:
+    async with supervised() as supervisor:
+        supervisor.start(name, bell.listen)
+        yield
 
 
 class Said:

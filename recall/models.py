@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 
 LONGEST_CONTENT = 200_000
@@ -26,6 +27,7 @@ LONGEST_ID = 255
 LONGEST_TITLE = 1_000
 LARGEST_METADATA = 16 * 1024
 DEEPEST_METADATA = 32
+MOST_FIELDS = 64
 LARGEST_BATCH = 1_000
 LARGEST_ID = 2**63 - 1
 LARGEST_LIMIT = 100
@@ -118,6 +120,14 @@ class Value(BaseModel):
     """A frozen value that refuses fields it does not know: a typing error is never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: Any) -> Any:
+        """Refuse a crowd of fields at once: each unknown one would be explained apart."""
+        if isinstance(value, dict) and len(value) > MOST_FIELDS:
+            raise ValueError(f"must have at most {MOST_FIELDS} fields, not {len(value)}")
+        return value
 
 
 def sentence(error: ValidationError, root: str = "") -> tuple[str, str]:

@@ -51,7 +51,7 @@ def _look(url: str, direct: str, writes: bool) -> None:
     name = "DATABASE_URL" if direct == url else "DATABASE_DIRECT_URL"
     with connecting.connect(direct, name) as connection:
         facts = _facts(connection)
-        for complaint in _complaints(facts, writes):
+        for complaint in complaints(facts, writes):
             raise Misconfigured(complaint)
         if writes and _pooled(connection, direct):
             log.warning(
@@ -76,7 +76,7 @@ def _facts(connection: connecting.Connection) -> Facts:
     return dict(zip([column.name for column in cursor.description or ()], row or (), strict=True))
 
 
-def _complaints(facts: Facts, writes: bool) -> Iterator[str]:
+def complaints(facts: Facts, writes: bool) -> Iterator[str]:
     """Yield what stands in the way, the gravest first."""
     if facts["number"] < OLDEST_POSTGRES:
         yield f"This is Postgres {facts['version']}, and recall needs 14 or later."

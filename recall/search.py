@@ -39,6 +39,8 @@ POOL = 100
 POOL_ALONE = 150
 #: Turns on each side of a candidate that count as its context.
 AROUND = 4
+#: Seconds a question may take in the database: who asks waits for it, who writes comes again.
+QUESTION_SECONDS = 10
 #: Postgres counts time from here.
 POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -77,7 +79,8 @@ class Searcher:
             best = list(islice(ranked, max(question.limit, question.rerank or 0)))
             return evidence, best, await ask_for_rows(connection, question, best)
 
-        evidence, ranked, rows = await self._database.read(work, tenant)
+        within = min(QUESTION_SECONDS, self._database.patience)
+        evidence, ranked, rows = await self._database.read(work, tenant, within=within)
         explained = explain(evidence, ranked, self._around) if question.explain else None
         hits = await expand(rows, question, ranked, explained)
         if question.rerank is not None:

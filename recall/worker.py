@@ -233,7 +233,10 @@ class Worker:
         errors = list(failures.values())
         if not (done or before.done) and not await self._memories_at_fault(errors):
             return Indexed(fault=_as_recall_error(errors[0]))
-        await queue.fail(self._database, {claim: _said(e) for claim, e in failures.items()})
+        said = {claim: _said(error) for claim, error in failures.items()}
+        for claim, sentence in said.items():
+            log.warning("Memory %d cannot be indexed: %s", claim.memory_id, sentence)
+        await queue.fail(self._database, said)
         self._let_go([*failures])
         return Indexed(done, len(failures))
 
@@ -250,7 +253,6 @@ class Worker:
             if fault_of(error) in {Fault.NOW, Fault.LATER}:
                 raise
             if len(claims) == 1:
-                log.warning("Memory %d cannot be indexed: %s", claims[0].memory_id, error)
                 failures[claims[0]] = error
                 return 0
             middle = len(claims) // 2

@@ -432,7 +432,7 @@ def serve(
     """Start `recall serve`'s application under uvicorn; settings may be overridden."""
     import uvicorn
 
-    from recall.api import create_app
+    from recall.api import Connection, create_app
 
     # The model is the run's own; opening it again for every server would take seconds.
     monkeypatch.setattr("recall.embedding.open_embedder", lambda *_: embedder)
@@ -442,7 +442,9 @@ def serve(
         own = settings.model_copy(update=overrides)
         everywhere = own.host == "0.0.0.0"
         listening = socket.create_server((own.host if everywhere else "127.0.0.1", 0))
-        config = uvicorn.Config(create_app(own), log_config=None, timeout_graceful_shutdown=5)
+        config = uvicorn.Config(
+            create_app(own), http=Connection, log_config=None, timeout_graceful_shutdown=5
+        )
         server = uvicorn.Server(config)
 
         def run() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
 import uuid
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +18,6 @@ from sources_reading import sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from recall import embedded
 
 
 @dataclass(frozen=True)
@@ -122,14 +119,14 @@ SAMPLES = [
 
 
 @contextmanager
-def opened(each: Sample, server: embedded.Server, url: str) -> Iterator[tuple[str, dict[str, int]]]:
+def opened(each: Sample, url: str) -> Iterator[tuple[str, dict[str, int]]]:
     """Give the target of a sample, and its rows by kind by its own count.
 
     A dump is loaded into the empty database `url`, and from there into MySQL when it is wanted.
     """
     path = sample(each.file)
     if each.file.endswith(".sql"):
-        load(server, url, path)
+        load(url, path)
     if each.where == "mysql":
         rows = _praisonai_of(path if each.file.endswith(".db") else url)
         with mysql(rows) as (target, connection), connection.cursor() as cursor:
@@ -151,11 +148,23 @@ def opened(each: Sample, server: embedded.Server, url: str) -> Iterator[tuple[st
         )
 
 
-def load(server: embedded.Server, url: str, path: str) -> None:
-    """Load a dump into an empty database."""
-    command = [server.binaries / "psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def load(url: str, path: str) -> None:
+    """Load a dump of pg_dump into an empty database, by whatever way `url` leads there."""
+    # What psql is told, by lines with a backslash, is not for the server.
+    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+    statements: list[str] = []
+    with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+        given = iter(lines)
+        for line in given:
+            if line.startswith("COPY "):
+                cursor.execute("".join(statements).encode())
+                statements.clear()
+                with cursor.copy(line.encode()) as copy:
+                    for row in iter(lambda: next(given), "\\.\n"):
+                        copy.write(row)
+            elif not line.startswith("\\"):
+                statements.append(line)
+        cursor.execute("".join(statements).encode())
 
 
 #: As PraisonAI makes them, but for a text of 64 kB and more, which it could not store.

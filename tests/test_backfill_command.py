@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -92,6 +93,7 @@ async def test_the_command_killed_at_any_time_ends_as_if_undisturbed(
     said = finish(command, environment)
     assert "Going on behind" in said
     assert "306 rows = 301 stored + 0 already there + 5 skipped (5 not JSON)" in said
+    assert stat.S_IMODE(rejects.stat().st_mode) == 0o600, "rows of somebody's history"
     with rejects.open() as file:
         assert len(list(file)) == 5, "each bad row once"
     undisturbed = await keys.tenant_id(database, "undisturbed")

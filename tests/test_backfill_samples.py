@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from recall import embedded
     from recall.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -39,11 +38,9 @@ def each(request: pytest.FixtureRequest) -> Sample:
 
 
 @pytest.fixture
-def target(
-    each: Sample, postgres: embedded.Server, empty_url: str
-) -> Iterator[tuple[str, dict[str, int]]]:
+def target(each: Sample, empty_url: str) -> Iterator[tuple[str, dict[str, int]]]:
     """Where the sample lies, and its own count of its rows by kind."""
-    with opened(each, postgres, empty_url) as found:
+    with opened(each, empty_url) as found:
         yield found
 
 

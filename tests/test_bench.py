@@ -36,7 +36,7 @@ def here(
     databases: Databases, home: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> str:
     """The URL of the shared server's own database; the model is the run's."""
-    url = databases.server.url("postgres")
+    url = databases.maintenance
     monkeypatch.setattr("recall.embedding.open_embedder", lambda *_: embedder)
     for name, value in {"DATABASE_URL": url, "RECALL_HOME": home, "RECALL_ENGINE": ENGINE}.items():
         monkeypatch.setenv(name, str(value))

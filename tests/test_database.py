@@ -147,6 +147,15 @@ async def test_giving_back_a_job_counts_once(
     assert owner.execute("select attempts from job").fetchall() == [(1,)]
 
 
+async def test_a_commit_that_arrives_behind_the_end_of_its_connection_counts_once(
+    database: Database, tenant: int, front: Front, owner: Any
+) -> None:
+    front.lose(reached=False, late=0.4)
+    stored = await memories.save_messages(database, tenant, [said("held up")])
+    await asyncio.sleep(0.6)
+    assert owner.execute("select id from memory").fetchall() == [(stored.ids[0],)]
+
+
 async def test_a_unit_whose_commit_fell_silent_says_that_it_is_not_known(
     database: Database, tenant: int, front: Front, owner: Any
 ) -> None:

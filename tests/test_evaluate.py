@@ -141,6 +141,6 @@ def test_the_command_measures_every_mode_and_leaves_no_database(
     assert wrong.exit_code == 1
     import psycopg
 
-    with psycopg.connect(databases.server.url("postgres")) as connection:
+    with psycopg.connect(databases.maintenance) as connection:
         left = connection.execute("select from pg_database where datname like 'recall_scratch%'")
         assert left.fetchall() == []

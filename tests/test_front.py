@@ -217,6 +217,24 @@ def test_the_answer_to_commit_is_lost_or_the_commit_itself(
     assert neon.pooled.losses_left == 0
 
 
+def test_a_commit_may_arrive_when_its_client_is_gone(
+    neon: Neon, sleeper: Sleeper, pooled: str
+) -> None:
+    with connect(pooled) as connection:
+        neon.pooled.lose(reached=False, late=0.3)
+        with pytest.raises(psycopg.OperationalError):
+            insert(connection, True)
+    assert rows(sleeper, pooled) == 0
+    wait_for(lambda: rows(sleeper, pooled) == 1)
+
+
+def test_a_cancellation_passes(pooled: str) -> None:
+    with connect(pooled) as connection:
+        value(connection)
+        with soon(connection.cancel_safe), pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("select pg_sleep(30)")
+
+
 def test_a_lost_answer_may_leave_silence_behind(neon: Neon, sleeper: Sleeper, pooled: str) -> None:
     connection = connect(pooled)
     neon.pooled.lose(silent=True)

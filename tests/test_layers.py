@@ -31,8 +31,8 @@ ROWS = (
     {"follow"},
     {"followers"},
     {"runtime"},
-    {"tables", "chaos"},
-    {"api", "backfill_command", "follow_command", "evaluate.command"},
+    {"tables"},
+    {"api", "backfill_command", "follow_command", "evaluate.command", "chaos"},
     {"cli"},
     {"__main__"},
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import name_of
 
-from recall import doctor, keys, memories, migrate
+from recall import doctor, keys, memories, migrate, preflight
 from recall.database import Database
 from recall.models import Message, Question
 from recall.search import Searcher
@@ -119,6 +119,18 @@ async def test_tenants_stay_apart_while_their_transactions_share_servers(
     for tenant, answer in zip(asked, answers, strict=True):
         assert len(answer.results) == 10
         assert all(hit.content.startswith(f"tenant {tenant} ") for hit in answer.results)
+
+
+async def test_a_schema_url_that_leads_through_the_pooler_is_said(
+    pooled: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    for direct, warned in ((pooled.direct_url, False), (pooled.pooled_url, True)):
+        caplog.clear()
+        await preflight.check(pooled.pooled_url, direct)
+        assert ("Set DATABASE_DIRECT_URL to the server itself" in caplog.text) is warned
+    caplog.clear()
+    await preflight.check(pooled.pooled_url, pooled.pooled_url, writes=False)
+    assert not caplog.text, "who only reads listens to nobody"
 
 
 async def test_the_doctor_mends_through_the_pooler(

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def dump(postgres: embedded.Server, empty_url: str) -> Callable[[str], str]:
+def dump(empty_url: str) -> Callable[[str], str]:
     def loaded(file: str) -> str:
-        load(postgres, empty_url, sample(file))
+        load(empty_url, sample(file))
         return empty_url
 
     return loaded

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from samples import SAMPLES, Sample, opened
@@ -17,15 +16,10 @@ from recall.sources import Found
 from recall.sources.recognition import recognise
 from recall.sources.registry import open_source
 
-if TYPE_CHECKING:
-    from recall import embedded
-
 
 @pytest.mark.parametrize("each", SAMPLES, ids=str)
-def test_rows_in_the_sample_are_found_or_skipped(
-    each: Sample, postgres: embedded.Server, empty_url: str
-) -> None:
-    with opened(each, postgres, empty_url) as (place, counted):
+def test_rows_in_the_sample_are_found_or_skipped(each: Sample, empty_url: str) -> None:
+    with opened(each, empty_url) as (place, counted):
         source = open_source(place)
         reading = read(source)
         assert source.name == each.name

@@ -10,9 +10,11 @@ from fastapi import FastAPI
 
 from recall import __version__, keys
 from recall.api import errors, operations, reading, writing
-from recall.api.caller import Gate
+from recall.api.admission import Admission
+from recall.api.caller import Gate, KeyFirst
 from recall.api.errors import LastResort
-from recall.api.limits import BodyLimit
+from recall.api.given_up import GivenUp
+from recall.api.limits import Bodies
 from recall.api.metrics import Metrics, Timing
 from recall.runtime import duties
 from recall.sample import load_sample
@@ -60,7 +62,11 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.metrics = Metrics()
-    app.add_middleware(BodyLimit)
+    # From within to without: the last added is the first to see a request.
+    app.add_middleware(Admission, connections=settings.pool_size)
+    app.add_middleware(GivenUp)
+    app.add_middleware(Bodies)
+    app.add_middleware(KeyFirst)
     app.add_middleware(LastResort)
     app.add_middleware(Timing, metrics=app.state.metrics)
     errors.register(app)

@@ -9,6 +9,7 @@ anything else wants a key always.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import re
 import time
@@ -16,14 +17,16 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from recall import keys
+from recall.api.errors import explained, refuse
 from recall.database import Database
-from recall.errors import Misconfigured, Unauthorized
+from recall.errors import Misconfigured, RecallError, Unauthorized
 from recall.service import Service
 
 if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 T = TypeVar("T")
 
@@ -32,6 +35,8 @@ REMEMBERED = 10.0
 #: Seconds that a key is remembered to open nothing: a new key opens after as long at the latest.
 REFUSED = 3.0
 MOST_REMEMBERED = 10_000
+#: Paths that ask for no key and stand in no line.
+OPEN = {"/health", "/ready", "/metrics"}
 #: Unknown keys that are looked up at once: the pool is for those who have one.
 LOOKUPS = 2
 
@@ -120,7 +125,39 @@ def _to_here(request: HTTPConnection) -> bool:
     return len(named) == 1 and named[0] is not None and _loopback(named[0][1])
 
 
+class KeyFirst:
+    """Asks for the key before the body: what nobody may send is not read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN and _shows(scope):
+            gate: Gate = scope["app"].state.gate
+            try:
+                scope["recall.tenant"] = await gate.tenant(HTTPConnection(scope))
+            except RecallError as error:
+                return await refuse(explained(error), receive, send)
+        await self._app(scope, receive, send)
+
+
+def _shows(scope: Scope) -> bool:
+    """Return whether a request comes with a body or a key."""
+    names = {name for name, _ in scope["headers"]}
+    return bool(names & {b"content-length", b"transfer-encoding", b"authorization"})
+
+
+def caller(scope: Scope) -> bytes:
+    """Return what tells one caller from another without asking anybody: its key, or its address."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return hashlib.blake2b(value, digest_size=16).digest()
+    return str((scope.get("client") or ("",))[0]).encode()
+
+
 async def _tenant(request: Request) -> int:
+    if (known := request.scope.get("recall.tenant")) is not None:
+        return int(known)
     gate: Gate = request.app.state.gate
     return await gate.tenant(request)
 

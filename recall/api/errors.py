@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -29,6 +31,8 @@ WIRE: dict[type[errors.RecallError], tuple[int, str]] = {
     errors.NotFound: (404, "not_found"),
     errors.Unavailable: (503, "unavailable"),
     errors.Overloaded: (503, "overloaded"),
+    errors.NotReady: (503, "not_ready"),
+    errors.Broken: (500, "broken"),
     errors.Misconfigured: (500, "misconfigured"),
     errors.SchemaRefused: (500, "schema_refused"),
     errors.ModelMismatch: (500, "model_mismatch"),
@@ -38,6 +42,8 @@ WIRE: dict[type[errors.RecallError], tuple[int, str]] = {
 }
 #: Types of what HTTP itself refuses; any other status is the request's own fault, or ours.
 HTTP = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
+#: Seconds that the rest of a refused body is taken.
+LINGER = 1.0
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
 
@@ -58,6 +64,23 @@ def answer(
     """Return an error in the contract's form; `headers` go with those of its status."""
     error = {"type": kind, "message": message} | ({"field": field} if field else {})
     return JSONResponse({"error": error}, status, HEADERS.get(status, {}) | dict(headers or {}))
+
+
+async def refuse(response: JSONResponse, receive: Receive, send: Send) -> None:
+    """Answer while a body is still coming, take what comes for a moment, and hang up.
+
+    Hung up at once, the system would throw away the answer with what was not read.
+    """
+    headers = [*response.raw_headers, (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    try:
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body"):
+                pass
+    except TimeoutError:
+        pass
+    await send({"type": "http.response.body"})
 
 
 def wire(error: errors.RecallError) -> tuple[int, str]:
@@ -98,9 +121,17 @@ def _fault() -> JSONResponse:
     )
 
 
+def explained(error: errors.RecallError) -> JSONResponse:
+    """Return the answer to one of recall's own errors."""
+    headers = {}
+    if isinstance(error, errors.Unavailable):
+        headers["Retry-After"] = str(math.ceil(error.again))
+    return answer(*wire(error), str(error), getattr(error, "field", None), headers)
+
+
 async def _recall_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.RecallError)
-    return answer(*wire(error), str(error), getattr(error, "field", None))
+    return explained(error)
 
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
@@ -110,7 +141,7 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     if wrong["type"] == "json_invalid":
         detail = wrong.get("ctx", {}).get("error", "")
         return answer(400, "invalid", f"The body is not JSON: {detail}.")
-    if not loc and where == "body":
+    if not loc and where == "body" and wrong["type"] != "value_error":
         return answer(422, "invalid", "The body must be a JSON object.")
     field, message = explain(loc, wrong)
     return answer(422, "invalid", message, field)
@@ -121,9 +152,9 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     status, headers = error.status_code, dict(error.headers or {})
     path = request.url.path[:LONGEST_ID]
     if isinstance(error.__cause__, errors.RecallError):  # FastAPI's word for a body's own
-        return await _recall_error(request, error.__cause__)
+        return explained(error.__cause__)
     message = {
-        400: "The body is not JSON that can be read: it is not UTF-8, or nested too deep.",
+        400: "The body cannot be read as JSON: no UTF-8, nested too deep, or a number too long.",
         404: f"There is nothing at {path}.",
         405: f"{request.method} is not for {path}.",
     }.get(status, str(error.detail))

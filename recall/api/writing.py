@@ -11,11 +11,12 @@ from pydantic import Field
 
 from recall import memories, queue
 from recall.api.answers import Json
+from recall.api.batches import Batch
 from recall.api.caller import Running, Tenant
 from recall.models import LARGEST_BATCH, LARGEST_ID, Id, Message, Note, Stored, Value
 from recall.service import Service
 
-routes = APIRouter()
+routes = APIRouter(route_class=Batch)
 
 MemoryId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Wait = Annotated[
@@ -99,6 +100,7 @@ async def _accepted(
     request: Request, running: Service, tenant: int, stored: Stored, wait: float
 ) -> Json:
     running.nudge()
+    request.scope["recall.slot"].give_back()  # what is left is waiting, or little
     request.app.state.metrics.stored.inc(stored.accepted)
     body: dict[str, Any] = {
         "ids": stored.ids,

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from recall.chaos.line import Line, Loss, Network, Traffic
 from recall.chaos.wire import SSL_REQUEST
+from recall.errors import RecallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,9 +167,15 @@ class Front:
         """End every connection without a word."""
         self._do(lambda: self._each(Line.cut))
 
-    def lose(self, times: int = 1, *, reached: bool = True, silent: bool = False) -> None:
-        """Lose the answers to the next `times` COMMITs, or the COMMITs themselves."""
-        self._do(lambda: setattr(self._network, "loss", Loss(times, reached, silent)))
+    def lose(
+        self, times: int = 1, *, reached: bool = True, silent: bool = False, late: float = 0.0
+    ) -> None:
+        """Lose the answers to the next `times` COMMITs, or (not `reached`) the COMMITs themselves.
+
+        `silent`: the client is not even told that its connection ended. `late`: it is cut off, and
+        its COMMIT arrives so many seconds afterwards.
+        """
+        self._do(lambda: setattr(self._network, "loss", Loss(times, reached, silent, late)))
 
     # -- what it tells ----------------------------------------------------------------------------
 
@@ -236,7 +243,10 @@ class Front:
 
     async def _reach(self) -> Stream:
         if self._wake is not None:
-            await asyncio.to_thread(self._wake)
+            try:
+                await asyncio.to_thread(self._wake)
+            except RecallError as error:
+                raise ConnectionError(str(error)) from error
         return await self._backend.reach()
 
 

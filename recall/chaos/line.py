@@ -36,6 +36,7 @@ class Loss:
     times: int
     reached: bool = True  # the server commits, and its answer is lost
     silent: bool = False  # the client hears nothing more, not even that the connection ended
+    late: float = 0.0  # seconds behind which a COMMIT that was held up arrives all the same
 
     def strikes(self, message: bytes, upward: bool) -> bool:
         """Return whether `message` and what follows it is lost; counts it."""
@@ -180,17 +181,29 @@ class Line:
             sink.write(passing)
             await sink.drain()
             if lost:
-                self.vanish() if network.loss.silent else self.cut()
-                return
+                return await self._lose(sink, lost)
 
-    def _sift(self, messages: list[bytes], upward: bool) -> tuple[bytes, bool]:
-        """Return what goes on, and whether a loss strikes behind it."""
+    def _sift(self, messages: list[bytes], upward: bool) -> tuple[bytes, bytes]:
+        """Return what goes on, and what is lost where a loss strikes."""
         for place, message in enumerate(messages):
             if self._network.loss.strikes(message, upward):
-                return b"".join(messages[:place]), True
+                return b"".join(messages[:place]), b"".join(messages[place:])
             if upward and wire.starts_statement(message):
                 self._network.traffic.statements += 1
-        return b"".join(messages), False
+        return b"".join(messages), b""
+
+    async def _lose(self, sink: asyncio.StreamWriter, lost: bytes) -> None:
+        loss = self._network.loss
+        if loss.late and not loss.reached:
+            self._writer.transport.abort()  # the client is gone before its COMMIT arrives
+            await asyncio.sleep(loss.late)
+            sink.write(lost)
+            await sink.drain()
+            await asyncio.sleep(loss.late)  # a pooler forgets what it has of a server cut off
+        if loss.silent:
+            self.vanish()
+        else:
+            self.cut()
 
 
 async def _read(source: asyncio.StreamReader) -> bytes:

@@ -81,11 +81,14 @@ class Neon:
         with self._waking:
             for front in (self.pooled, self.direct):
                 front.refuse()
-            if self.pooler:
-                self.pooler.kill()
-            cluster.stop(self.server)
-            for front in (self.pooled, self.direct):
-                front.heal()
+            try:
+                if self.pooler:
+                    self.pooler.kill()
+                if embedded.alive(self.server):
+                    cluster.stop(self.server)
+            finally:
+                for front in (self.pooled, self.direct):
+                    front.heal()
 
     def wake(self) -> None:
         """Start what does not run; returns when it answers. The fronts do it for who connects."""

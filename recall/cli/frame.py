@@ -98,8 +98,10 @@ def read_settings(**overrides: Any) -> Settings:
 def log(level: int = logging.INFO) -> None:
     """Write what recall says to standard error, from `level` on."""
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    for library in ("httpx", "sentence_transformers", "psycopg.pool"):
+    for library in ("httpx", "sentence_transformers"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # What a lost connection could not say any more is told by whoever lost it.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -88,6 +88,37 @@ def bench(
     run(work())
 
 
+@app.command()
+def chaos(
+    seconds: Annotated[float, typer.Option(min=1, help="How long to make trouble.")] = 60,
+    seed: Annotated[int | None, typer.Option(help="Which trouble; by chance.")] = None,
+    clients: Annotated[int, typer.Option(min=1, max=64, help="How many write at once.")] = 4,
+    database: Annotated[
+        str | None, typer.Option(help="URL of an empty database to use, its network hurt only.")
+    ] = None,
+    disk: Annotated[bool, typer.Option(help="Fill a small disk, where one can be mounted.")] = True,
+    clock: Annotated[bool, typer.Option(help="Turn the clock, by libfaketime.")] = True,
+) -> None:
+    """Kill, stop, cut off, suspend and fill, under clients that write; then look for what is lost.
+
+    Everything happens to a server of its own, in a temporary folder, or to the network of an empty
+    database that is given. Status 1 when anything acknowledged is not as it was said.
+    """
+    log(logging.ERROR)
+    import random
+
+    from recall.chaos.command import Order, run
+    from recall.chaos.tables import print_report
+
+    chosen = random.randrange(1_000_000) if seed is None else seed
+    order = Order(seconds, chosen, clients, database, disk, clock)
+    typer.echo(order.again())
+    report = run(read_settings(), order, typer.echo)
+    print_report(report)
+    if not report.well:
+        raise typer.Exit(1)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())

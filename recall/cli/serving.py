@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,11 +13,15 @@ from recall.cli.frame import app, log, read_settings, run
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+    from types import FrameType
 
     from recall.settings import Settings
 
 #: Hosts that only this machine reaches; for others there must be a key.
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+#: Seconds that requests under way have to be answered when the service is told to stop.
+ANSWERS = 2
 
 
 @app.command()
@@ -55,24 +60,40 @@ async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
 
     import uvicorn
 
-    from recall.api import create_app, running
+    from recall.api import Connection, create_app, running
     from recall.listening import address, listen
 
     app = create_app(settings)
     config = uvicorn.Config(
         app,
+        http=Connection,
         lifespan="off",  # opened here, so that a refusal is one sentence
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=ANSWERS,
     )
+    server = uvicorn.Server(config)
     async with running(app, settings):
         # Uvicorn raises again the signal that stopped it; an orderly close is still to come.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, lambda: None)
         listen(settings.host, sockets)
         logging.getLogger("recall").info("Serving on %s", address(settings.host, sockets[0]))
-        await uvicorn.Server(config).serve(sockets)
+        server.handle_exit = partial(  # type: ignore[method-assign]
+            _leave, app.state.service.worker.stop, server.handle_exit
+        )
+        await server.serve(sockets)
+
+
+def _leave(
+    stop: Callable[[], None],
+    leave: Callable[[int, FrameType | None], None],
+    number: int,
+    frame: FrameType | None,
+) -> None:
+    """Let the worker give back what it holds while the last requests are answered."""
+    stop()
+    leave(number, frame)
 
 
 @app.command()

@@ -30,6 +30,7 @@ MOST_QUESTIONS = 64  # a batch; more would make the first of them wait for the l
 FEW_CHARACTERS = 8_000  # of live messages, say: they do not queue behind a backfill's
 SLICE_SECONDS = 0.05
 SLICE_CHARACTERS = 8_000  # of the first slice; the following ones are sized by its time
+LAST_ANSWERS = 1.0  # seconds
 CHARACTERS_ALWAYS = 8  # what the special tokens of even an empty text cost
 
 
@@ -78,12 +79,15 @@ class QueryBatcher:
         return await self._in(threads, self.embedder.embed_documents, texts)
 
     async def aclose(self) -> None:
-        """Answer the questions already asked, then end the threads."""
+        """Answer the questions already asked, then end the threads.
+
+        A call that runs cannot be stopped; beyond a moment nobody waits for it.
+        """
         self._closed = True
         if self._run is not None:
-            await self._run
+            await asyncio.wait([self._run], timeout=LAST_ANSWERS)
         for threads in {self._questions, self._few, self._many}:
-            await asyncio.to_thread(threads.shutdown)
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _in_slices(self, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self.embedder.dimension), np.float32)

@@ -1,0 +1,168 @@
+"""Who is let in when more come than can be served: by the wait to expect, and turn by turn.
+
+Each kind of request has a lane of its own with so many slots. Who finds none free waits, unless the
+wait to expect is too long: then it is told so at once, and when to come again. Callers take turns,
+whatever each has waiting, and no caller takes every slot: a crowd of one's requests delays its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter, deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from recall.api.caller import OPEN, caller
+from recall.api.errors import answer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+#: Seconds that a request may expect to wait, and does wait at most.
+LONGEST_WAIT = 2.0
+#: Slots for each connection of the pool: one question is embedded while another is looked up.
+SLOTS = 2
+#: Of a lane's slots, those that one caller may hold.
+SHARE = 0.75
+#: How fast the estimate of a request's seconds follows what is measured, and where it begins.
+FOLLOW, FIRST_GUESS = 0.1, 0.02
+
+
+class Full(Exception):
+    """The lane is full for this caller; `seconds` is the wait to expect."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+class Lane:
+    """One kind of request: so many at once, the others in turn."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._share = max(1, math.floor(slots * SHARE))
+        self._seconds = FIRST_GUESS
+        self._held: Counter[bytes] = Counter()
+        self._waiting: dict[bytes, deque[asyncio.Future[None]]] = {}
+
+    @asynccontextmanager
+    async def slot(self, who: bytes) -> AsyncIterator[Slot]:
+        """Hold a slot for the block, or until it is given back; raises Full."""
+        await self._enter(who)
+        slot = Slot(self, who)
+        try:
+            yield slot
+        finally:
+            slot.give_back()
+
+    def expected(self, who: bytes) -> float:
+        """Return the seconds that a request of `who` would wait if it came now."""
+        mine = len(self._waiting.get(who, ()))
+        others = [min(len(line), mine + 1) for one, line in self._waiting.items() if one != who]
+        slots = min(self._slots, self._share * (len(others) + 1))
+        return (mine + sum(others) + 1) * self._seconds / slots
+
+    async def _enter(self, who: bytes) -> None:
+        if not self._waiting and self._free(who):
+            self._held[who] += 1
+            return
+        if (wait := self.expected(who)) > LONGEST_WAIT:
+            raise Full(wait)
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(who, deque()).append(place)
+        self._let_in()
+        try:
+            async with asyncio.timeout(LONGEST_WAIT):
+                await place
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                self._leave(who)  # let in at the very moment
+            self._forget(who, place)
+            if isinstance(error, TimeoutError):
+                raise Full(self.expected(who)) from None
+            raise
+
+    def leave(self, who: bytes, seconds: float) -> None:
+        """Give a slot back that was held for so long."""
+        self._seconds += FOLLOW * (seconds - self._seconds)
+        self._leave(who)
+
+    def _leave(self, who: bytes) -> None:
+        self._held[who] -= 1
+        if not self._held[who]:
+            del self._held[who]
+        self._let_in()
+
+    def _free(self, who: bytes) -> bool:
+        return self._held.total() < self._slots and self._held[who] < self._share
+
+    def _let_in(self) -> None:
+        """Let callers in, each once before any a second time, as long as there are slots."""
+        while chosen := next((who for who in self._waiting if self._free(who)), None):
+            line = self._waiting.pop(chosen)
+            place = line.popleft()
+            if line:
+                self._waiting[chosen] = line  # behind the others
+            if not place.done():  # it may have given up a moment ago
+                self._held[chosen] += 1
+                place.set_result(None)
+
+    def _forget(self, who: bytes, place: asyncio.Future[None]) -> None:
+        line = self._waiting.get(who, deque())
+        if place in line:
+            line.remove(place)
+            if not line:
+                del self._waiting[who]
+
+
+class Slot:
+    """A slot held; who has done the work and only waits gives it back early."""
+
+    def __init__(self, lane: Lane, who: bytes) -> None:
+        self._lane: Lane | None = lane
+        self._who = who
+        self._since = asyncio.get_running_loop().time()
+
+    def give_back(self) -> None:
+        """Give the slot back, once."""
+        if self._lane is not None:
+            lane, self._lane = self._lane, None
+            lane.leave(self._who, asyncio.get_running_loop().time() - self._since)
+
+
+class Admission:
+    """Gives every request a slot of its lane, or 503 with the seconds to wait."""
+
+    def __init__(self, app: ASGIApp, connections: int) -> None:
+        self._app = app
+        self._questions, self._writes, self._others = (Lane(SLOTS * connections) for _ in range(3))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            return await self._app(scope, receive, send)
+        try:
+            async with self._lane(scope).slot(caller(scope)) as slot:
+                scope["recall.slot"] = slot
+                await self._app(scope, receive, send)
+        except Full as full:
+            await _full(full.seconds)(scope, receive, send)
+
+    def _lane(self, scope: Scope) -> Lane:
+        if scope["path"] == "/recall":
+            return self._questions
+        return self._others if scope["method"] == "GET" else self._writes
+
+
+def _full(seconds: float) -> ASGIApp:
+    wait = max(1, math.ceil(seconds))
+    return answer(
+        503,
+        "overloaded",
+        f"More requests wait than are answered within {LONGEST_WAIT:g} s; nothing was done: "
+        f"ask again in {wait} s.",
+        headers={"Retry-After": str(wait)},
+    )
