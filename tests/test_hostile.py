@@ -115,7 +115,7 @@ def mined(databases: Databases) -> Iterator[str]:
         app.execute((PLANT % {"types": types, "called": called}).encode())
     yield url
     databases.drop(url)
-    with psycopg.connect(databases.server.url("postgres"), autocommit=True) as admin:
+    with psycopg.connect(databases.maintenance, autocommit=True) as admin:
         admin.execute("drop role app")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from conftest import ENGINE
+from conftest import ENGINE, name_of
 from typer.testing import CliRunner
 
 from recall import connecting, ground, listening, preflight
@@ -81,14 +81,10 @@ def execute(url: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
-def named(url: str) -> str:
-    return url.partition("@/")[2].partition("?")[0]
-
-
 @contextmanager
 def role(url: str, options: str = "login", rights: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the URL of a role of its own, dropped with all that it made."""
-    name = f"role_of_{named(url)}"
+    name = f"role_of_{name_of(url)}"
     execute(url, f"create role {name} {options}", *(right.format(name) for right in rights))
     try:
         yield url.replace("//postgres@", f"//{name}@")
@@ -99,22 +95,23 @@ def role(url: str, options: str = "login", rights: tuple[str, ...] = ()) -> Iter
 @contextmanager
 def encoded(databases: Databases, encoding: str) -> Iterator[str]:
     """Yield the URL of a database in an encoding."""
-    server, name = databases.server, f"in_{encoding.lower()}"
+    name = f"in_{encoding.lower()}"
     options = f"encoding '{encoding}' locale 'C' locale_provider libc template template0"
-    execute(server.url("postgres"), f"create database {name} {options}")
-    yield server.url(name)
-    databases.drop(server.url(name))
+    execute(databases.maintenance, f"create database {name} {options}")
+    url = databases.way.direct_url(name)
+    yield url
+    databases.drop(url)
 
 
 def test_a_server_that_is_not_there_is_said_with_a_cure(empty_url: str, tmp_path: Path) -> None:
-    inside = empty_url.partition("?")[2]
+    nowhere = empty_url.replace(f"/{name_of(empty_url)}", "/nowhere")
     cases = {
         "postgresql://u:hush@no-such-host.invalid/db": "check the host's name (DATABASE_URL)",
         "postgresql://u:hush@127.0.0.1:1/db": "start the server there",
         "postgresql://u:hush@a..b/db": "check the host's name",
         f"postgresql://u:hush@/db?host={tmp_path}": "start the server there",
-        f"postgresql://postgres:hush@/nowhere?{inside}": "or correct its name",
-        f"postgresql://ghost:hush@/postgres?{inside}": "or correct the user",
+        nowhere.replace("postgres@", "postgres:hush@"): "or correct its name",
+        empty_url.replace("postgres@", "ghost:hush@"): "or correct the user",
         f"{empty_url}&channel_binding=require": "take channel_binding=require out",
         "postgresql:///db?service=missing": "~/.pg_service.conf",
     }
@@ -159,7 +156,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up(
     assert "does not answer" in said and "firewall" in said
 
 
-def test_a_direct_url_that_leads_nowhere_is_named(
+def test_a_direct_url_that_leads_nowhere_is_name_of(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_DIRECT_URL", "postgresql://u@127.0.0.1:1/db")
@@ -188,10 +185,10 @@ def test_a_schema_recall_of_somebody_else_is_left_alone(empty_url: str) -> None:
 
 def test_a_role_that_may_not_make_roles_is_told_what_to_have_run(empty_url: str) -> None:
     execute(empty_url, "create extension vector")
-    grant = f"grant create on database {named(empty_url)} to {{}}"
+    grant = f"grant create on database {name_of(empty_url)} to {{}}"
     with role(empty_url, "login", (grant,)) as url:
         said = refused("migrate", url=url)
-        name = f"role_of_{named(empty_url)}"
+        name = f"role_of_{name_of(empty_url)}"
         orders = f"`alter role {name} createrole; grant recall_service to {name}`"
         assert orders in said
         for order in orders.strip("`").split("; "):
@@ -216,7 +213,7 @@ def test_a_role_of_another_owner_is_told_whose_it_is(database_url: str) -> None:
 def test_where_nothing_may_be_written_readers_work_and_writers_say_so(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = named(database_url)
+    name = name_of(database_url)
     execute(database_url, f"alter database {name} set default_transaction_read_only = on")
     for arguments in READING:
         result = recall(*arguments, url=database_url)
