@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from conftest import ENGINE
+from conftest import ENGINE, name_of
 from typer.testing import CliRunner
 
 from recall import doctor, functions, keys, memories, migrate
@@ -257,7 +257,7 @@ async def test_a_command_that_reads_writes_nothing_and_works_on_a_read_only_serv
 ) -> None:
     await memories.save_notes(database, tenant, [Note(content="The lamp is green.")])
     await worker.drain()
-    name = database_url.partition("@/")[2].partition("?")[0]
+    name = name_of(database_url)
     run(database_url, f"alter database {name} set default_transaction_read_only = on")
     before = dumped(database_url)
     result = await asyncio.to_thread(recall, *command)  # it makes a loop of its own
