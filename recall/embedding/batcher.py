@@ -86,8 +86,11 @@ class QueryBatcher:
         self._closed = True
         if self._run is not None:
             await asyncio.wait([self._run], timeout=LAST_ANSWERS)
-        for threads in {self._questions, self._few, self._many}:
+        pools = {self._questions, self._few, self._many}
+        for threads in pools:
             threads.shutdown(wait=False, cancel_futures=True)
+        ends = [asyncio.create_task(asyncio.to_thread(threads.shutdown)) for threads in pools]
+        await asyncio.wait(ends, timeout=LAST_ANSWERS)
 
     async def _in_slices(self, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self.embedder.dimension), np.float32)
