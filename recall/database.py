@@ -75,6 +75,8 @@ class Unit(Generic[T]):
     result: T | None = None
     ending: bool = False  # this attempt's work is done and its COMMIT was sent
     in_doubt: bool = False  # the answer to an earlier attempt's COMMIT was lost
+    lost: bool = False  # an attempt ended without the server's word
+    rang_at: float | None = None
 
     def left(self) -> float:
         """Return the seconds until its deadline."""
@@ -145,7 +147,9 @@ class Database:
         try:
             return await self._repeat(unit)
         finally:
-            heappush(self._slots, unit.slot)
+            # Where a server may not have noticed yet that a unit ended, its slot is locked there.
+            if not unit.lost:
+                heappush(self._slots, unit.slot)
 
     async def read(
         self,
@@ -184,6 +188,7 @@ class Database:
                 pause = random.uniform(0, min(0.05 * 2**attempt, 1.0)) if attempt > 1 else 0.0
                 again = fault_of(error) is Fault.NOW and pause < unit.left()
                 if connection_lost(error):
+                    unit.lost = True
                     unit.in_doubt |= unit.ending
                     await self._lost()
                 else:
@@ -194,6 +199,7 @@ class Database:
             else:
                 self._away_since = None
                 self.answered.set()
+                self.rang_at = unit.rang_at or self.rang_at
                 return result
         raise AssertionError("unreachable")
 
@@ -236,6 +242,7 @@ class Database:
 
     def _give_up(self, attempt: asyncio.Task[T], unit: Unit[T]) -> None:
         """End an attempt without waiting for the network; its transaction is rolled back."""
+        unit.lost = True
         if unit.connection is None:
             attempt.cancel()
         else:
@@ -276,8 +283,8 @@ class Database:
             unit.in_doubt = False
         unit.result = await unit.work(connection)
         if unit.rings and time.monotonic() - self.rang_at > RING_EVERY:
+            unit.rang_at = time.monotonic()
             await connection.execute(query("ring"), [str(self.process)])
-            self.rang_at = time.monotonic()
         unit.ending = True
         return unit.result
 

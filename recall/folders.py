@@ -48,15 +48,19 @@ def private(folder: Path, owner: int, group: int) -> None:
                 "RECALL_HOME to another folder."
             )
         os.fchmod(opened, 0o700)  # first the door, then a look at who is inside
-        for name in os.listdir(opened):  # noqa: PTH208  # by the descriptor, not by the path
-            if os.stat(name, dir_fd=opened, follow_symlinks=False).st_uid not in ours:
-                raise Misconfigured(
-                    f"{folder / name} belongs to another user; recall will not use its folder."
-                )
+        _check_entries(folder, opened, ours)
         if os.fstat(opened).st_uid != owner:
             os.fchown(opened, owner, group)
     finally:
         os.close(opened)
+
+
+def _check_entries(folder: Path, opened: int, ours: set[int]) -> None:
+    for name in os.listdir(opened):  # by the descriptor, not by the path
+        if os.stat(name, dir_fd=opened, follow_symlinks=False).st_uid not in ours:
+            raise Misconfigured(
+                f"{folder / name} belongs to another user; recall will not use its folder."
+            )
 
 
 def check_writable(folder: Path, setting: str) -> None:

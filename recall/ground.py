@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from recall import connecting
-from recall.errors import Misconfigured, SchemaRefused, Unavailable
+from recall.errors import Misconfigured, RecallError, SchemaRefused, Unavailable
 from recall.queries import query
 
 if TYPE_CHECKING:
@@ -40,27 +40,27 @@ def transaction(url: str) -> Iterator[Connection]:
             with connection.transaction():
                 connection.execute(query("enter_migration"))
                 yield connection
-        except psycopg.errors.ReadOnlySqlTransaction as error:
-            raise SchemaRefused(
-                "The schema must be brought up to date, and the database is read-only; "
-                f"{RUN} where it can be written."
-            ) from error
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise Misconfigured(
-                f"The database refuses what recall's schema needs: {connecting.words(error)}; "
-                "connect as the owner of schema recall, or let an administrator grant the right "
-                "(`grant create on database …`, `create extension vector`, "
-                "`grant recall_service to …`)."
-            ) from error
-        except psycopg.OperationalError as error:
-            raise Unavailable(
-                f"The database could not finish it, and nothing was changed: "
-                f"{connecting.words(error)}."
-            ) from error
         except psycopg.Error as error:
-            raise SchemaRefused(
-                f"The database refused a step, and nothing was changed: {connecting.words(error)}."
-            ) from error
+            raise _told(error) from error
+
+
+def _told(error: psycopg.Error) -> RecallError:
+    """Return what went wrong with the schema, and what to do; nothing was changed."""
+    said = connecting.words(error)
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return SchemaRefused(
+            "The schema must be brought up to date, and the database is read-only; "
+            f"{RUN} where it can be written."
+        )
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return Misconfigured(
+            f"The database refuses what recall's schema needs: {said}; connect as the owner of "
+            "schema recall, or let an administrator grant the right (`grant create on database …`, "
+            "`create extension vector`, `grant recall_service to …`)."
+        )
+    if isinstance(error, psycopg.OperationalError):
+        return Unavailable(f"The database could not finish it, and nothing was changed: {said}.")
+    return SchemaRefused(f"The database refused a step, and nothing was changed: {said}.")
 
 
 def ground(connection: Connection) -> tuple[str | None, str | None, bool]:

@@ -97,19 +97,10 @@ def complaints(facts: Facts, writes: bool) -> Iterator[str]:
         )
     if writes and facts["read_only"]:
         yield _read_only(facts)
-    if not facts["has_ledger"] and writes:
+    if facts["has_ledger"]:
+        yield from _later_start(facts)
+    elif writes:
         yield from _first_start(facts)
-    if facts["has_ledger"] and not facts["is_owner"]:
-        yield (
-            f"Schema recall belongs to {facts['owner']}, whom the role {facts['role']} may not act "
-            f"for; connect as {facts['owner']}, or let it run "
-            f"`grant {facts['quoted_owner']} to {facts['quoted_role']}`."
-        )
-    if facts["has_ledger"] and facts["has_service"] and not facts["is_member"]:
-        yield (
-            f"The role {facts['role']} may not act as recall_service; let an administrator run "
-            f"`grant recall_service to {facts['quoted_role']}`."
-        )
 
 
 def _read_only(facts: Facts) -> str:
@@ -139,6 +130,21 @@ def _first_start(facts: Facts) -> Iterator[str]:
             f"The role {facts['role']} may not make the role recall_service, which keeps tenants "
             f"apart; let an administrator run `{'; '.join(orders)}` and then run `recall migrate` "
             f"(`alter role {role} nocreaterole` takes it back afterwards)."
+        )
+
+
+def _later_start(facts: Facts) -> Iterator[str]:
+    """Yield what keeps this role from using the schema that is there."""
+    if not facts["is_owner"]:
+        yield (
+            f"Schema recall belongs to {facts['owner']}, whom the role {facts['role']} may not act "
+            f"for; connect as {facts['owner']}, or let it run "
+            f"`grant {facts['quoted_owner']} to {facts['quoted_role']}`."
+        )
+    if facts["has_service"] and not facts["is_member"]:
+        yield (
+            f"The role {facts['role']} may not act as recall_service; let an administrator run "
+            f"`grant recall_service to {facts['quoted_role']}`."
         )
 
 

@@ -38,8 +38,14 @@ _OF_TRUTH = re.compile(
 #: What lets somebody see more.
 _OPENS = ("create policy ", "grant ")
 
-#: What may stand in the way of a part under its name: switched off, invalid, or changed.
+#: What may stand in the way of a part: one under its name that is switched off, invalid or changed,
+#: or what was derived from memories that went while no key held them.
 _IN_THE_WAY = (
+    (
+        re.compile(r"alter table (recall\.(?:chunk|job)) .* FOREIGN KEY \(memory_id\)"),
+        r"delete from \1 as d where not exists"
+        r" (select from recall.memory as m where m.id = d.memory_id)",
+    ),
     (re.compile(r"create policy (\S+) on (\S+) "), r"drop policy if exists \1 on \2"),
     (re.compile(r"CREATE (?:UNIQUE )?INDEX (\S+) "), r"drop index if exists recall.\1"),
     (

@@ -27,8 +27,7 @@ from recall.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Databases
-
+    from recall import embedded
     from recall.embedding import QueryBatcher
 
 pytestmark = pytest.mark.anyio
@@ -96,12 +95,14 @@ end $$
 
 
 @pytest.fixture(scope="module")
-def mined(databases: Databases) -> Iterator[str]:
+def mined(postgres: embedded.Server) -> Iterator[str]:
     """The URL of a database in whose `public` another role has planted its traps."""
-    url = databases.create()
+    url = postgres.url("mined")
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
+        admin.execute("create database mined")
+        admin.execute("create role app login")
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("create extension vector")
-        admin.execute("create role app login")
         admin.execute("grant create on schema public to public")  # as on Postgres 14
     with psycopg.connect(url.replace("postgres@", "app@"), autocommit=True) as app:
         app.execute("create sequence public.sprung")
@@ -114,8 +115,8 @@ def mined(databases: Databases) -> Iterator[str]:
         called = "array[" + ", ".join(f"'{name}'" for name in CALLED) + "]"
         app.execute((PLANT % {"types": types, "called": called}).encode())
     yield url
-    databases.drop(url)
-    with psycopg.connect(databases.maintenance, autocommit=True) as admin:
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
+        admin.execute("drop database mined with (force)")
         admin.execute("drop role app")
 
 

@@ -8,12 +8,12 @@ import shutil
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import name_of
 
-from recall import keys, memories, preflight
+from recall import doctor, keys, memories, migrate, preflight
 from recall.database import Database
 from recall.models import Message, Question
 from recall.search import Searcher
@@ -23,6 +23,8 @@ from recall.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import psycopg
 
     from recall import embedded
     from recall.embedding import QueryBatcher
@@ -129,3 +131,19 @@ async def test_a_schema_url_that_leads_through_the_pooler_is_said(
     caplog.clear()
     await preflight.check(pooled.pooled_url, pooled.pooled_url, writes=False)
     assert not caplog.text, "who only reads listens to nobody"
+
+
+async def test_the_doctor_mends_through_the_pooler(
+    pooled: Settings, owner: psycopg.Connection[Any]
+) -> None:
+    owner.execute("drop policy own_rows on memory")
+    owner.execute("drop function evidence")
+    database = Database(pooled.pooled_url, pooled)
+    await database.open()
+    try:
+        lost = [f.counts for f in await doctor.examine(database, fix=True) if f.repaired]
+        assert len(lost) == 2
+        assert not any(f.found for f in await doctor.examine(database, fix=False))
+    finally:
+        await database.close()
+    assert migrate.differences(pooled.pooled_url) == ([], [])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from conftest import ENGINE, name_of
+from conftest import ENGINE, Databases, Straight, name_of
 from typer.testing import CliRunner
 
 from recall import connecting, ground, listening, preflight
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
-    from conftest import Databases
 
+    from recall import embedded
     from recall.embedding import Embedder
 
 PATIENCE = 60.0  # seconds
@@ -41,6 +41,14 @@ WRITING = (
     ("keys", "create", "x"),
     ("language", "x"),
 )
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: embedded.Server) -> Databases:
+    """On the server that is ours: roles and databases of every kind are made there."""
+    if os.environ.get("TEST_DATABASE_URL"):
+        pytest.skip("the server is somebody else's")
+    return Databases(Straight(postgres), postgres.url("postgres"))
 
 
 @pytest.fixture(autouse=True)
@@ -104,14 +112,14 @@ def encoded(databases: Databases, encoding: str) -> Iterator[str]:
 
 
 def test_a_server_that_is_not_there_is_said_with_a_cure(empty_url: str, tmp_path: Path) -> None:
-    nowhere = empty_url.replace(f"/{name_of(empty_url)}", "/nowhere")
+    inside = empty_url.partition("?")[2]
     cases = {
         "postgresql://u:hush@no-such-host.invalid/db": "check the host's name (DATABASE_URL)",
         "postgresql://u:hush@127.0.0.1:1/db": "start the server there",
         "postgresql://u:hush@a..b/db": "check the host's name",
         f"postgresql://u:hush@/db?host={tmp_path}": "start the server there",
-        nowhere.replace("postgres@", "postgres:hush@"): "or correct its name",
-        empty_url.replace("postgres@", "ghost:hush@"): "or correct the user",
+        f"postgresql://postgres:hush@/nowhere?{inside}": "or correct its name",
+        f"postgresql://ghost:hush@/postgres?{inside}": "or correct the user",
         f"{empty_url}&channel_binding=require": "take channel_binding=require out",
         "postgresql:///db?service=missing": "~/.pg_service.conf",
     }

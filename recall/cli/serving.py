@@ -74,9 +74,12 @@ async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
     )
     server = uvicorn.Server(config)
     async with running(app, settings):
-        # Uvicorn raises again the signal that stopped it; an orderly close is still to come.
+        # Before uvicorn takes signals, and behind it: it raises again the one that stopped it, and
+        # an orderly close is still to come.
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, lambda: None)
+            asyncio.get_running_loop().add_signal_handler(
+                number, setattr, server, "should_exit", True
+            )
         listen(settings.host, sockets)
         logging.getLogger("recall").info("Serving on %s", address(settings.host, sockets[0]))
         server.handle_exit = partial(  # type: ignore[method-assign]
