@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recall import embedded
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -113,15 +115,20 @@ class Director:
             process.signal(signal.SIGCONT)
 
     def _kill_postmaster(self) -> str:
-        assert self._stage.neon is not None
-        return _kill_pid(postmaster(self._stage.neon.server.data))
+        return _kill_pid(self._postmaster())
 
     def _kill_backend(self) -> str:
         """Kill any child of the postmaster, which then throws all of them away and recovers."""
-        assert self._stage.neon is not None
-        pid = postmaster(self._stage.neon.server.data)
+        pid = self._postmaster()
         children = children_of(pid) if pid else []
         return _kill_pid(self._random.choice(children) if children else None)
+
+    def _postmaster(self) -> int | None:
+        """Return the server's first process; what a dead one wrote down may be a stranger's pid."""
+        assert self._stage.neon is not None
+        server = self._stage.neon.server
+        pid = written_pid(server.data)
+        return pid if embedded.alive(server) else None
 
     def _kill_keeper(self) -> str:
         return _kill_pid(self._stage.keeper())
@@ -195,7 +202,7 @@ class Director:
         return f"by {turn:+d} s {lasts}"
 
 
-def postmaster(data: Path) -> int | None:
+def written_pid(data: Path) -> int | None:
     """Return the pid that a server wrote down."""
     try:
         return int((data / "postmaster.pid").read_text().split()[0])
