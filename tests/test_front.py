@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -92,7 +92,8 @@ def again_and_again(action: Any, seconds: float = 0.5) -> Iterator[None]:
 
     def repeat() -> None:
         while not ended.wait(seconds):
-            action()
+            with suppress(psycopg.Error):  # nothing runs there any more
+                action()
 
     thread = threading.Thread(target=repeat)
     thread.start()
