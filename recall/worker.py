@@ -51,7 +51,7 @@ WITNESSES = 3
 #: Heartbeats in a lease.
 BEATS = 3
 #: Seconds for giving claims back when the process ends.
-FAREWELL = 1.5
+FAREWELL = 1.0
 #: What is cut and embedded to learn whether anything can be.
 PROBE = Job(
     memory_id=0,

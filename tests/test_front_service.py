@@ -239,9 +239,10 @@ def test_a_process_ends_when_told_to_though_the_network_is_mute(
             cwd=tmp_path,
         )
     try:
-        # Its own connections, and one that listens: it runs.
-        wait_for(lambda: neon.direct.lines > 0 or process.poll() is not None, 90.0)
+        runs = {"serve": "Serving on", "worker": "Indexing what is queued"}[command]
+        wait_for(lambda: runs in log.read_text() or process.poll() is not None, 90.0)
         assert process.poll() is None, log.read_text()
+        wait_for(lambda: neon.direct.lines > 0)  # it listens
         time.sleep(1.0)
         for front in (neon.pooled, neon.direct):
             front.mute()

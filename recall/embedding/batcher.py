@@ -30,7 +30,7 @@ MOST_QUESTIONS = 64  # a batch; more would make the first of them wait for the l
 FEW_CHARACTERS = 8_000  # of live messages, say: they do not queue behind a backfill's
 SLICE_SECONDS = 0.05
 SLICE_CHARACTERS = 8_000  # of the first slice; the following ones are sized by its time
-LAST_ANSWERS = 1.0  # seconds
+LAST_ANSWERS = 0.3  # seconds
 CHARACTERS_ALWAYS = 8  # what the special tokens of even an empty text cost
 
 
