@@ -40,7 +40,7 @@ log = logging.getLogger("recall.worker")
 #: batch of a backfill.
 BACKFILL_LOOPS = 2
 #: Seconds before a worker that could not work tries again, and the longest such pause.
-FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0
+FIRST_PAUSE, LAST_PAUSE = 1.0, 5.0
 #: What was appended is folded after so many memories, and when the queue runs empty.
 COMPACT_EVERY = 20_000
 #: Bytes of text read, embedded and written together; characters embedded in one call, between
