@@ -177,9 +177,12 @@ class Worker:
     async def _beat(self, duty: Duty) -> None:
         """Hold what is claimed, for as long as it takes."""
         while not self._stopping:
+            if not self._held:
+                duty.rests()  # with nothing to hold, nothing is lost by not holding it
             await self._holding.wait()
             await asyncio.sleep(self._lease / BEATS)
-            asked = list(self._held.values())
+            if not (asked := list(self._held.values())):
+                continue
             try:
                 held = await queue.renew(self._database, asked, self._lease)
             except RecallError as error:

@@ -28,18 +28,26 @@ if TYPE_CHECKING:
 
 #: A run is chance as much as seed; another one is tried with TEST_CHAOS_SEED, also `random`.
 SEED = os.environ.get("TEST_CHAOS_SEED", "7")
+PATIENCE = 300.0  # seconds; half of it unless the machine is busy
 
 
 def chaos(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"RECALL_HOME": str(home), "RECALL_ENGINE": "cpu-int8"}
-    return subprocess.run(
-        [sys.executable, "-m", "recall", "chaos", *arguments],
+    command = [sys.executable, "-m", "recall", "chaos", *arguments]
+    process = subprocess.Popen(
+        command,
         env=environment | {"COLUMNS": "200"},
         cwd=home,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
     )
+    try:
+        output, errors = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # it puts its own processes away
+        output, errors = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def test_a_minute_of_trouble_loses_doubles_and_raises_nothing(

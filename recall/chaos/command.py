@@ -20,6 +20,7 @@ from recall.chaos.clients import Client, Service
 from recall.chaos.director import Director
 from recall.chaos.processes import FAREWELL, Process, environment
 from recall.chaos.stage import Stage
+from recall.database import INDEXING
 from recall.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 LEASE = 5
 #: Seconds that a request may take in the database in a run.
 STATEMENT_TIMEOUT = 5
-#: Seconds beside a lease until everything is indexed: processes start again, pauses run out.
-MARGIN = 40.0
+#: Seconds beside a lease until everything is indexed: a worker may wait so long for a connection
+#: that fell silent, and then pauses.
+MARGIN = INDEXING + 15.0
 #: Seconds for everything to start.
 START = 180.0
 #: Memories that are looked for by their words in the end.
@@ -88,7 +90,7 @@ def run(settings: Settings, order: Order, say: Say) -> Report:
 
     `say` is told what goes on. Logs of the processes are kept when something is wrong.
     """
-    with Stage(order.database, disk=order.disk, clock=order.clock) as stage:
+    with _put_away(), Stage(order.database, disk=order.disk, clock=order.clock) as stage:
         report = Report(order, left_out=stage.left_out)
         for sentence in stage.left_out:
             say(sentence)
@@ -114,6 +116,16 @@ def run(settings: Settings, order: Order, say: Say) -> Report:
         if not report.well:
             report.logs = _kept(stage.folder, order)
     return report
+
+
+@contextmanager
+def _put_away() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does: no process, server or disk is left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _make_trouble(

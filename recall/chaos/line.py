@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 CHUNK = 1 << 16
+#: Seconds for a goodbye.
+GOODBYE = 1.0
 #: Chunks that wait for a slow or silent network before the sender is no longer heard.
 WAITING = 4096
 
@@ -83,10 +86,19 @@ class Line:
             opening = await self._opening(tls)
             if opening is not None:
                 await self._carry_both(opening, await reach())
+                if wire.asks_cancel(opening):
+                    await self._part()
         except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
             pass  # a side is gone, and so is the line
         finally:
             self.cut()
+
+    async def _part(self) -> None:
+        """Say goodbye, where TLS can: who cancels takes an unexpected end for a failure."""
+        self._writer.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                await self._writer.wait_closed()
 
     def cut(self) -> None:
         """End both sides at once and without a word; to TLS that is an unexpected end of file."""

@@ -30,6 +30,11 @@ async def read_opening(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return code, head + await reader.readexactly(length - 8)
 
 
+def asks_cancel(opening: bytes) -> bool:
+    """Return whether a first packet asks to cancel what another connection does."""
+    return int.from_bytes(opening[4:8]) == CANCEL_REQUEST
+
+
 def refusal(state: str, text: str) -> bytes:
     """Return an ErrorResponse that ends a connection."""
     fields = {"S": "FATAL", "V": "FATAL", "C": state, "M": text}
