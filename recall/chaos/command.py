@@ -99,16 +99,18 @@ def run(settings: Settings, order: Order, say: Say) -> Report:
         services = [Service(port) for port in ports]
         with _running(processes):
             say("starting")
-            _wait_until_ready(services)
+            if said := _not_ready(services, START):
+                raise Unavailable(f"recall did not start within {START:.0f} seconds: {said[0]}.")
             book = _make_trouble(order, stage, processes, services, say)
             say("healed; everything must come right")
             report.settled, waiting = checks.wait_until_empty(stage.url, LEASE + MARGIN)
-            _wait_until_ready(services)
+            not_ready = _not_ready(services, MARGIN)
             unfound = _unfound(book, services[0]) if not waiting else []
             ended = {process.name: process.end() for process in processes}
         _fill(report, book, processes, ended)
         wrong = checks.differences(stage.url, book)
         wrong |= {"still waiting": [f"{waiting} memories"] if waiting else []}
+        wrong["not ready"] = not_ready
         wrong |= {"not found by its words": unfound, "does not end": _not_ended(ended)}
         wrong["found by the doctor"] = asyncio.run(checks.findings(stage.url, settings))
         wrong["tracebacks"] = [each.name for each in processes if _traceback(each.log)]
@@ -178,13 +180,17 @@ def _running(processes: list[Process]) -> Iterator[None]:
             process.end()
 
 
-def _wait_until_ready(services: list[Service]) -> None:
-    deadline = time.monotonic() + START
+def _not_ready(services: list[Service], seconds: float) -> list[str]:
+    """Wait until every service is ready; return what those say that are not by then."""
+    deadline = time.monotonic() + seconds
+    said = []
     for service in services:
-        while service.ask("GET", "/ready").status != 200:
+        while (answer := service.ask("GET", "/ready")).status != 200:
             if time.monotonic() > deadline:
-                raise Unavailable(f"recall did not start within {START:.0f} seconds.")
+                said.append(f"{answer.status} {answer.body}")
+                break
             time.sleep(0.2)
+    return said
 
 
 def _unfound(book: Book, service: Service) -> list[str]:
