@@ -40,7 +40,7 @@ ALONE = 15 * 60.0
 #: Seconds between a ring of this process and the time by which it must have heard it.
 ECHO = 5.0
 #: Seconds between two attempts at a server that is away.
-FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
+FIRST_PAUSE, LAST_PAUSE = 1.0, 10.0
 
 DEAF = (
     "rings do not come back. Where DATABASE_DIRECT_URL leads to a pooler, jobs made by other "

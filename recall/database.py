@@ -120,7 +120,7 @@ class Database:
         """Close every connection; a unit that was given up is not waited for long."""
         await self._connections.close()
         if self._given_up:
-            await asyncio.wait(self._given_up, timeout=1.0)
+            await asyncio.wait(self._given_up, timeout=0.3)
 
     async def run(
         self,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recall.supervisor import Duty, Supervisor, Watched
 
 FIRST_WAIT, LAST_WAIT = 15.0, 15 * 60.0  # seconds between two claims; a lease is twice as long
-STOP_SECONDS = 1.0  # for releasing what was claimed
+STOP_SECONDS = 0.5  # for releasing what was claimed
 
 
 class Following(NamedTuple):
@@ -74,10 +74,11 @@ class Followers:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._registered.wait(), wait)
         finally:
-            await self._supervisor.end(*(each.watched for each in self._following.values()))
-            self._following = {}
-            with suppress(RecallError):  # the leases run out
-                await release(self._database, self._name, within=STOP_SECONDS)
+            following, self._following = self._following, {}
+            if following:
+                await self._supervisor.end(*(each.watched for each in following.values()))
+                with suppress(RecallError):  # the leases run out
+                    await release(self._database, self._name, within=STOP_SECONDS)
 
     async def _look(self) -> float | None:
         """Follow what can be claimed; return the seconds until the next look, if one is due.

@@ -24,7 +24,7 @@ FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 #: Seconds without a sign of life behind which a duty that works is said to be stuck.
 SILENCE = 120.0
 #: Seconds that duties have to end by themselves before they are cancelled, and behind that.
-LEAVE, CANCEL = 1.0, 2.5
+LEAVE, CANCEL = 0.5, 1.5
 
 
 @dataclass

@@ -14,13 +14,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from recall import queue
 from recall.errors import Broken, RecallError
 from recall.faults import Fault, fault_of
+from recall.holding import Holding
 from recall.index import chunk_jobs
 from recall.models import BACKFILL, LIVE, Job
 from recall.supervisor import Duty
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recall.worker")
 
+T = TypeVar("T")
+
 #: While one loop writes, the other embeds. A third takes live memories alone, which wait for no
 #: batch of a backfill.
 BACKFILL_LOOPS = 2
 #: Seconds before a worker that could not work tries again, and the longest such pause.
-FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0
+FIRST_PAUSE, LAST_PAUSE = 1.0, 5.0
 #: What was appended is folded after so many memories, and when the queue runs empty.
 COMPACT_EVERY = 20_000
 #: Bytes of text read, embedded and written together; characters embedded in one call, between
@@ -48,10 +51,6 @@ COMPACT_EVERY = 20_000
 LONGEST_PART = 100_000
 #: Memories that must fail one by one, with none that is indexed, before the system is to blame.
 WITNESSES = 3
-#: Heartbeats in a lease.
-BEATS = 3
-#: Seconds for giving claims back when the process ends.
-FAREWELL = 1.5
 #: What is cut and embedded to learn whether anything can be.
 PROBE = Job(
     memory_id=0,
@@ -93,10 +92,8 @@ class Worker:
         self._batcher = batcher
         self._profile = profile
         self._batch = settings.batch
-        self._lease = settings.lease
+        self._holding = Holding(database, settings.lease)
         self._wakes: set[asyncio.Event] = set()  # of each loop
-        self._held: dict[int, Claim] = {}
-        self._holding = asyncio.Event()
         self._stopping = False
         self._since_compaction = 0
 
@@ -108,14 +105,14 @@ class Worker:
     def stop(self) -> None:
         """Finish the part in hand, give the rest back, and return from every duty."""
         self._stopping = True
-        self._holding.set()
+        self._holding.stop()
         self.nudge()
 
     def start(self, supervisor: Supervisor) -> None:
         """Index beside everything else until stopped."""
         for lane in (LIVE, *[BACKFILL] * BACKFILL_LOOPS):
             supervisor.start("Indexing", partial(self._loop, lane), needed=True, stop=self.stop)
-        supervisor.start("The heartbeat of claims", self._beat, needed=True)
+        supervisor.start("The heartbeat of claims", self._holding.beat, needed=True)
 
     async def drain(self, told: Callable[[int], None] = lambda done: None) -> int:
         """Index everything that is due now; return how many memories were, telling each step's.
@@ -132,7 +129,7 @@ class Worker:
                 total += indexed.done
             return total
 
-        beating = asyncio.create_task(self._beat(Duty("", needed=True)))
+        beating = asyncio.create_task(self._holding.beat(Duty("", needed=True)))
         try:
             loops = [asyncio.create_task(until_empty()) for _ in range(BACKFILL_LOOPS)]
             total = sum(await _together(loops))
@@ -174,55 +171,25 @@ class Worker:
             await self._compact(1)
         return due
 
-    async def _beat(self, duty: Duty) -> None:
-        """Hold what is claimed, for as long as it takes."""
-        while not self._stopping:
-            await self._holding.wait()
-            await asyncio.sleep(self._lease / BEATS)
-            asked = list(self._held.values())
-            try:
-                held = await queue.renew(self._database, asked, self._lease)
-            except RecallError as error:
-                duty.fails(error)
-            else:
-                duty.rests()
-                self._let_go([claim for claim in asked if claim.memory_id not in held])
-
     async def step(self, lane: int = BACKFILL) -> Indexed:
         """Claim a batch of one lane up to `lane`, index it, and say what became of it.
 
         Raises Unavailable when the database is away; what was not done is given back.
         """
-        claims = await queue.claim(self._database, self._batch, self._lease, lane)
-        self._held |= {claim.memory_id: claim for claim in claims}
-        if claims:
-            self._holding.set()
+        claims = await queue.claim(self._database, self._batch, self._holding.lease, lane)
+        self._holding.take(claims)
         total = Indexed()
         try:
-            for part in _parts(claims):
+            for part in _runs(claims, lambda claim: claim.bytes):
                 if self._stopping or total.fault:
                     break
                 done, failed, fault = await self._index_part(part, total)
                 total = Indexed(total.done + done, total.failed + failed, fault)
         finally:
-            await self._give_back(claims)
+            await self._holding.give_back(claims)
         if total.done:
             await self._compact(COMPACT_EVERY)
         return total
-
-    async def _give_back(self, claims: Sequence[Claim]) -> None:
-        left = [claim for claim in claims if self._held.get(claim.memory_id) is claim]
-        self._let_go(left)
-        if left:
-            with suppress(RecallError):  # the lease runs out
-                await queue.release(self._database, left, within=FAREWELL)
-
-    def _let_go(self, claims: Sequence[Claim]) -> None:
-        for claim in claims:
-            if self._held.get(claim.memory_id) is claim:
-                del self._held[claim.memory_id]
-        if not self._held and not self._stopping:
-            self._holding.clear()
 
     async def _index_part(self, claims: Sequence[Claim], before: Indexed) -> Indexed:
         """Index claims that fit together; book failures where it is certain whose they are."""
@@ -237,7 +204,7 @@ class Worker:
         for claim, sentence in said.items():
             log.warning("Memory %d cannot be indexed: %s", claim.memory_id, sentence)
         await queue.fail(self._database, said)
-        self._let_go([*failures])
+        self._holding.drop([*failures])
         return Indexed(done, len(failures))
 
     async def _index_in_halves(
@@ -260,7 +227,7 @@ class Worker:
             if not (done or proven) and len(failures) >= WITNESSES:
                 return 0
             return done + await self._index_in_halves(claims[middle:], failures, proven or done > 0)
-        self._let_go(claims)
+        self._holding.drop(claims)
         return len(claims)
 
     async def _memories_at_fault(self, errors: Sequence[Exception]) -> bool:
@@ -295,7 +262,7 @@ class Worker:
     ) -> tuple[dict[int, list[Chunk]], dict[int, np.ndarray]]:
         chunks = await asyncio.to_thread(chunk_jobs, jobs, self._batcher.embedder)
         texts = [chunk.embedded for of_job in chunks.values() for chunk in of_job]
-        parts = [await self._batcher.embed_documents(part) for part in _slices(texts)]
+        parts = [await self._batcher.embed_documents(part) for part in _runs(texts, len)]
         matrix = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
         vectors = {}
         begin = 0
@@ -330,29 +297,15 @@ def _as_recall_error(error: Exception) -> RecallError:
     return Broken(f"Indexing fails whatever the memory: {_said(error)}.")
 
 
-def _parts(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
-    """Cut a batch into runs of at most LONGEST_PART bytes, or of one longer memory."""
-    part: list[Claim] = []
-    size = 0
-    for claim in claims:
-        if part and size + claim.bytes > LONGEST_PART:
-            yield part
-            part, size = [], 0
-        part.append(claim)
-        size += claim.bytes
-    if part:
-        yield part
-
-
-def _slices(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Cut texts into runs of at most LONGEST_PART characters."""
-    part: list[str] = []
-    size = 0
-    for text in texts:
-        if part and size + len(text) > LONGEST_PART:
-            yield part
-            part, size = [], 0
-        part.append(text)
-        size += len(text)
-    if part:
-        yield part
+def _runs(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Cut items into runs that take at most LONGEST_PART together, or of one larger item."""
+    run: list[T] = []
+    taken = 0
+    for item in items:
+        if run and taken + size(item) > LONGEST_PART:
+            yield run
+            run, taken = [], 0
+        run.append(item)
+        taken += size(item)
+    if run:
+        yield run

@@ -239,8 +239,10 @@ def test_a_process_ends_when_told_to_though_the_network_is_mute(
             cwd=tmp_path,
         )
     try:
-        wait_for(lambda: _listens(neon, settings) or process.poll() is not None, 90.0)
+        runs = {"serve": "Serving on", "worker": "Indexing what is queued"}[command]
+        wait_for(lambda: runs in log.read_text() or process.poll() is not None, 90.0)
         assert process.poll() is None, log.read_text()
+        wait_for(lambda: neon.direct.lines > 0)  # it listens
         time.sleep(1.0)
         for front in (neon.pooled, neon.direct):
             front.mute()
@@ -253,14 +255,6 @@ def test_a_process_ends_when_told_to_though_the_network_is_mute(
     finally:
         process.kill()
         process.wait()
-
-
-def _listens(neon: Neon, settings: Settings) -> bool:
-    """Return whether a process runs so far that it hears of jobs."""
-    listening = "select from pg_stat_activity where datname = %s and query ilike 'listen %%'"
-    with psycopg.connect(neon.server.url("postgres")) as connection:
-        found = connection.execute(listening, [name_of(settings.direct_url)])
-        return found.fetchone() is not None
 
 
 def wait_for(fact: Callable[[], bool], patience: float = PATIENCE) -> None:

@@ -23,7 +23,8 @@ ROWS = (
     {"embedding"},
     {"migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
     | {"languages", "expand", "pack", "rerank", "bell"},
-    {"doctor", "search", "worker", "sources"},
+    {"doctor", "search", "holding", "sources"},
+    {"worker"},
     {"preflight"},
     {"build", "sample", "service", "backfill"},
     {"evaluate", "trigger"},

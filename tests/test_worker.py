@@ -451,3 +451,34 @@ async def test_a_worker_that_is_told_to_stop_gives_back_what_it_holds_within_sec
         began = time.monotonic()
     assert time.monotonic() - began < 5
     assert count(owner, "job where due_at <= now() and together is null") == 2
+
+
+async def test_a_heartbeat_that_was_missed_is_forgotten_when_nothing_is_held(
+    database: Database,
+    tenant: int,
+    profile: Profile,
+    settings: Settings,
+    owner: psycopg.Connection[Any],
+    batcher: QueryBatcher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    healthy = batcher.embed_documents
+
+    async def slow(texts: Sequence[str]) -> np.ndarray:
+        await asyncio.sleep(0.5)
+        return await healthy(texts)
+
+    async def away(*_: Any) -> set[int]:
+        raise Unavailable("The database is away.")
+
+    monkeypatch.setattr(batcher, "embed_documents", slow)
+    monkeypatch.setattr("recall.queue.renew", away)
+    worker = Worker(database, batcher, profile, settings.model_copy(update={"lease": 0.6}))
+    await memories.save_messages(database, tenant, said("one"))
+    async with supervised() as supervisor, asyncio.timeout(20):
+        worker.start(supervisor)
+        while not supervisor.complaints(needed=True):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        while supervisor.complaints(needed=True):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert count(owner, "chunk") == 1

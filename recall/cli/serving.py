@@ -120,6 +120,7 @@ def worker(
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, told.set)
             async with duties(service, alone=True):
+                logging.getLogger("recall").info("Indexing what is queued, now and from now on")
                 await told.wait()
 
     run(work())

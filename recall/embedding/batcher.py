@@ -30,7 +30,7 @@ MOST_QUESTIONS = 64  # a batch; more would make the first of them wait for the l
 FEW_CHARACTERS = 8_000  # of live messages, say: they do not queue behind a backfill's
 SLICE_SECONDS = 0.05
 SLICE_CHARACTERS = 8_000  # of the first slice; the following ones are sized by its time
-LAST_ANSWERS = 1.0  # seconds
+LAST_ANSWERS = 0.3  # seconds
 CHARACTERS_ALWAYS = 8  # what the special tokens of even an empty text cost
 
 
@@ -86,8 +86,11 @@ class QueryBatcher:
         self._closed = True
         if self._run is not None:
             await asyncio.wait([self._run], timeout=LAST_ANSWERS)
-        for threads in {self._questions, self._few, self._many}:
+        pools = {self._questions, self._few, self._many}
+        for threads in pools:
             threads.shutdown(wait=False, cancel_futures=True)
+        ends = [asyncio.create_task(asyncio.to_thread(threads.shutdown)) for threads in pools]
+        await asyncio.wait(ends, timeout=LAST_ANSWERS)
 
     async def _in_slices(self, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self.embedder.dimension), np.float32)
