@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from recall.chaos import checks
 from recall.chaos.book import Book
 from recall.chaos.clients import Client, Service
 from recall.chaos.director import Director
+from recall.chaos.ports import free_port
 from recall.chaos.processes import FAREWELL, Process, environment
 from recall.chaos.stage import Stage
 from recall.database import INDEXING
@@ -94,7 +94,7 @@ def run(settings: Settings, order: Order, say: Say) -> Report:
         report = Report(order, left_out=stage.left_out)
         for sentence in stage.left_out:
             say(sentence)
-        ports = [_free_port() for _ in range(2)]
+        ports = [free_port() for _ in range(2)]
         processes = _processes(settings, stage, ports)
         services = [Service(port) for port in ports]
         with _running(processes):
@@ -238,8 +238,3 @@ def _kept(folder: Path, order: Order) -> Path:
     for log in [*folder.glob("*.log"), *folder.glob("server/postgres/data/server.log")]:
         shutil.copy(log, kept)
     return kept
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])

@@ -9,6 +9,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from recall.chaos.ports import free_port
 from recall.errors import Misconfigured, Unavailable
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class Pooler:
         """Choose a port; raises Misconfigured when PgBouncer is not installed."""
         if not installed():
             raise Misconfigured("PgBouncer is not installed; with Debian: apt install pgbouncer.")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._account = server.account
         self._process: subprocess.Popen[bytes] | None = None
         self._file = _private_folder(server) / f"{self.port}.ini"

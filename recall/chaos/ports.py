@@ -1,0 +1,25 @@
+"""Ports for those that are killed and started again."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+from recall.errors import Unavailable
+
+#: Below those that the system gives to whoever connects: a port that is left for a moment, because
+#: its process was killed, is not taken by a connection meanwhile.
+FIRST, LAST = 20_000, 32_000
+ATTEMPTS = 200
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses."""
+    for _ in range(ATTEMPTS):
+        port = random.randint(FIRST, LAST)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+    raise Unavailable(f"No port between {FIRST} and {LAST} is free.")
