@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row, dict_row
 
-from recall.database import INDEXING, NO_TENANT, WHOLE
+from recall.database import INDEXING, NO_TENANT
 from recall.models import BACKFILL, Claim, Job
 from recall.queries import query
 from recall.vectors import HalfVectors, HalfVectorsDumper
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Parked memories read at once.
 PAGE = 200
+#: Seconds that a chunk may take to be written, graph included, on a slow and busy server.
+SECONDS_A_ROW = 0.05
 
 
 async def claim(database: Database, limit: int, lease: float, lane: int = BACKFILL) -> list[Claim]:
@@ -34,7 +36,7 @@ async def claim(database: Database, limit: int, lease: float, lane: int = BACKFI
             await cursor.execute(query("claim"), values)
             return await cursor.fetchall()
 
-    return await database.run(work, NO_TENANT, within=INDEXING)
+    return await database.run(work, NO_TENANT)
 
 
 async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
@@ -51,7 +53,7 @@ async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
             if id in rows
         ]
 
-    return await database.read(work, NO_TENANT, within=INDEXING)
+    return await database.read(work, NO_TENANT)
 
 
 async def renew(database: Database, claims: Iterable[Claim], lease: float) -> set[int]:
@@ -90,7 +92,10 @@ async def finish(
             await _write(connection, profile, jobs[0].language, held, (chunks, vectors))
         return len(held)
 
-    return await database.run(work, jobs[0].tenant_id, within=INDEXING)
+    # A connection that fell silent is not waited for longer than the rows may take.
+    rows = sum(len(chunks[job.memory_id]) for job in jobs)
+    within = database.patience + SECONDS_A_ROW * rows
+    return await database.run(work, jobs[0].tenant_id, within=within)
 
 
 async def _write(
@@ -215,4 +220,4 @@ async def compact(database: Database) -> int:
         row = await (await connection.execute(query("compact"))).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, NO_TENANT, within=WHOLE)
+    return await database.run(work, NO_TENANT, within=INDEXING)

@@ -20,7 +20,6 @@ from recall.chaos.director import Director
 from recall.chaos.ports import free_port
 from recall.chaos.processes import FAREWELL, Process, environment
 from recall.chaos.stage import Stage
-from recall.database import INDEXING
 from recall.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ LEASE = 5
 STATEMENT_TIMEOUT = 5
 #: Seconds beside a lease until everything is indexed: a worker may wait so long for a connection
 #: that fell silent, and then pauses.
-MARGIN = INDEXING + 15.0
+MARGIN = 4.0 * STATEMENT_TIMEOUT + 10.0
 #: Seconds for everything to start.
 START = 180.0
 #: Memories that are looked for by their words in the end.
