@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 #: For a unit that serves every tenant (the queue): the owner's role, no tenant.
 NO_TENANT = None
-#: Seconds for a batch of a backfill or for folding counts; for what looks at or changes all there is.
+#: Seconds for a batch of a backfill or for folding counts; for what looks at all there is.
 INDEXING, WHOLE = 60.0, 3600.0
 #: Seconds between what the server is told of a unit's deadline and the deadline itself: an answer
 #: that says why is better than a cut.
