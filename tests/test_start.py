@@ -462,8 +462,10 @@ def test_ctrl_c_ends_a_start_at_any_moment_without_a_traceback(
             time.sleep(pause)
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=PATIENCE)
-        # Before it serves it was interrupted; once it serves, Ctrl-C is how it is ended.
-        assert process.returncode in {130, 0 if "Serving on" in said else 130}, (pause, said)
+        # Before it serves it was interrupted; once it serves, Ctrl-C is how it is ended. On a busy
+        # machine Python itself may not have started: then the signal ends it, and nothing is said.
+        ends = {0} if "Serving on" in said else {130} if said else {130, -signal.SIGINT}
+        assert process.returncode in ends, (pause, process.returncode, said)
         assert "Traceback" not in said and "Exception ignored" not in said
 
 
