@@ -71,7 +71,8 @@ def connection_lost(error: psycopg.Error) -> bool:
 
 def translated(error: psycopg.Error) -> RecallError:
     """Return `error` as one of recall's own, with a sentence for a person."""
-    said = (error.diag.message_primary or str(error)).strip().rstrip(".") or type(error).__name__
+    said = " ".join((error.diag.message_primary or str(error)).split()).rstrip(".")
+    said = said or type(error).__name__
     fault = _of_postgres(error)
     if fault in {Fault.NOW, Fault.LATER}:
         return Unavailable(f"The database could not answer: {said}.")
