@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAJOR = "18"
 START_SECONDS = 60
+STOP_SECONDS = 30
 LAST_BREATH = 5  # seconds for the last of a server that was killed to be gone
 PORT = 5432  # names the socket; nothing listens on the network
 #: sun_path holds 108 bytes on Linux and 104 on macOS, and Postgres adds ".s.PGSQL.5432.lock".
@@ -166,8 +167,16 @@ def answers(server: Server) -> bool:
 
 
 def stop(server: Server) -> None:
-    """Stop the server, whoever is connected."""
-    execute(server, ["pg_ctl", "stop", "-m", "fast", "-D", str(server.data)])
+    """Stop the server, whoever is connected.
+
+    One that cannot write its last checkpoint is stopped without it, and recovers when it starts.
+    """
+    command = ["pg_ctl", "stop", "-D", str(server.data), "-t", str(STOP_SECONDS), "-m"]
+    try:
+        execute(server, [*command, "fast"])
+    except Unavailable:
+        if alive(server):
+            execute(server, [*command, "immediate"])
 
 
 def execute(server: Server, command: Sequence[str]) -> None:
