@@ -35,23 +35,27 @@ import hypothesis
 import psycopg
 import pytest
 
-from recall import embedded, functions, keys, migrate, profiles, urls
+from recall.base import urls
+from recall.base.settings import Settings
 from recall.chaos import pooler
 from recall.chaos.neon import Neon
-from recall.database import Database
+from recall.database.units import Database
+from recall.embedded import keeper
 from recall.embedding import QueryBatcher, open_embedder
-from recall.index import RECIPE
-from recall.search import Searcher
-from recall.settings import Settings
-from recall.worker import Worker
+from recall.indexing import profiles
+from recall.indexing.recipe import RECIPE
+from recall.indexing.worker import Worker
+from recall.memory import keys
+from recall.retrieval.search import Searcher
+from recall.schema import functions, migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     import numpy as np
 
+    from recall.contract.values import Profile
     from recall.embedding import Embedder
-    from recall.models import Profile
 
 for name in list(os.environ):
     if name.startswith(("RECALL_", "DATABASE_", "PG")):
@@ -89,7 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """Say which Postgres and which pgvector the tests meet."""
-    spec = find_spec(embedded.WHEEL)
+    spec = find_spec(keeper.WHEEL)
     assert spec is not None and spec.origin is not None
     installed = Path(spec.origin).parent / "pginstall18"
     version = subprocess.run(
@@ -130,15 +134,15 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(home: Path) -> Iterator[embedded.Server]:
+def postgres(home: Path) -> Iterator[keeper.Server]:
     """The embedded server of the whole run."""
-    use = embedded.start(home)
+    use = keeper.start(home)
     forget_crashes(use.server)
     yield use.server
     use.release()
 
 
-def forget_crashes(server: embedded.Server) -> None:
+def forget_crashes(server: keeper.Server) -> None:
     """Let a server be quick: nothing on it outlives the run, nor the machine."""
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("alter system set fsync = off")
@@ -157,7 +161,7 @@ class Way(Protocol):
 class Straight:
     """To the embedded server, by its socket."""
 
-    server: embedded.Server
+    server: keeper.Server
 
     def pooled_url(self, database: str) -> str:
         return self.server.url(database)
@@ -229,7 +233,7 @@ class Databases:
 def databases(request: pytest.FixtureRequest, way: Way) -> Databases:
     if isinstance(way, Elsewhere):
         return Databases(way, urls.direct(way.url))
-    postgres: embedded.Server = request.getfixturevalue("postgres")
+    postgres: keeper.Server = request.getfixturevalue("postgres")
     return Databases(way, postgres.url("postgres"))
 
 

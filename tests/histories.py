@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from strategies import SENTENCES, SESSIONS, START
 
-from recall.models import Message, Note
-from recall.sources import Found, Skipped
+from recall.contract.values import Message, Note
+from recall.sources.source import Found, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from recall.backfill import Tally
-    from recall.sources import Source
+    from recall.sources.source import Source
+    from recall.sync.backfill import Tally
 
 
 class Torn(Exception):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from recall.models import Message, Note
-from recall.sources import Found, Skipped
+from recall.contract.values import Message, Note
+from recall.sources.source import Found, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from recall.sources import Source
+    from recall.sources.source import Source
 
 SHARED = Path(os.environ.get("RECALL_SHARED", Path(__file__).parents[2] / "shared"))
 

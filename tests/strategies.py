@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from recall.evidence import Evidence
-from recall.models import Message, Note
+from recall.contract.values import Message, Note
+from recall.retrieval.evidence import Evidence
 
 START = datetime(2025, 3, 1, 9, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ import pytest
 import typer.main
 
 from recall.api import create_app
+from recall.base.settings import Settings
 from recall.cli import app
-from recall.settings import Settings
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -35,7 +35,7 @@ class Serving:
         own |= {"RECALL_LEASE": "3"}  # seconds until what a killed worker held is claimed again
         with (home / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "recall.cli", "serve", "--port", str(self.port)],
+                [sys.executable, "-m", "recall", "serve", "--port", str(self.port)],
                 env=os.environ | own | environment,
                 cwd=home,
                 stdout=log,
@@ -112,9 +112,9 @@ def test_whatever_dies_every_acknowledged_message_is_there_once_and_indexed(
         assert time.monotonic() < deadline, status
         time.sleep(0.1)
     assert (status["memories"], status["chunks"], status["failed"]) == (MESSAGES, MESSAGES, 0)
-    from recall import embedded
+    from recall.embedded import keeper
 
-    use = embedded.start(prepared_home)
+    use = keeper.start(prepared_home)
     with psycopg.connect(use.server.url(), options="-c search_path=recall,public") as connection:
         rows = connection.execute("select key, count(*) from memory group by 1").fetchall()
         chunks = connection.execute("select count(distinct memory_id), count(*) from chunk")
@@ -153,7 +153,7 @@ def test_without_a_key_the_network_is_refused_in_a_sentence(
     database_url: str, prepared_home: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "recall.cli", "serve", "--host", "0.0.0.0", "--port", "0"],
+        [sys.executable, "-m", "recall", "serve", "--host", "0.0.0.0", "--port", "0"],
         env=os.environ
         | {
             "DATABASE_URL": database_url,

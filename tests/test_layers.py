@@ -1,8 +1,14 @@
-"""The stack of design.md §2: a module imports only from rows above its own."""
+"""The rooms of recall, from the ground up, and what is inside them.
+
+A room imports only from rooms of rows above its own here, and a module of a room only from rows
+above its own within it. Two rooms of one row know nothing of each other.
+"""
 
 from __future__ import annotations
 
 import ast
+import sys
+from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -11,36 +17,107 @@ import recall
 
 PACKAGE = Path(recall.__file__).parent
 
-#: From the ground up. A part of a package may stand on a row of its own.
-ROWS = (
-    {"errors", "pasted"},
-    {"urls"},
-    {"settings", "models", "queries", "folders", "faults", "supervisor", "listening"},
-    {"functions"},
-    {"shape", "evidence", "vectors", "words", "text", "cluster", "connections", "connecting"},
-    {"fuse", "embedded", "ground"},
+#: From the ground up. The root of the package holds the version and nothing else.
+ROOMS = (
+    {"contract"},
+    {"client", "base"},
+    {"embedded", "embedding", "schema", "sources"},
     {"database"},
-    {"embedding"},
-    {"migrate", "memories", "queue", "profiles", "keys", "history", "status", "index"}
-    | {"languages", "expand", "pack", "rerank", "bell"},
-    {"doctor", "search", "holding", "sources"},
-    {"worker"},
-    {"preflight"},
-    {"build", "sample", "service", "backfill"},
-    {"evaluate", "trigger"},
-    {"register"},
-    {"follow"},
-    {"followers"},
+    {"memory", "indexing"},
+    {"retrieval", "sync", "chaos"},
     {"runtime"},
-    {"tables"},
-    {"api", "backfill_command", "follow_command", "evaluate.command", "chaos"},
+    {"api", "evaluate"},
+    {"bench"},
     {"cli"},
     {"__main__"},
 )
 
+#: Each room from its ground up: rows of modules, or of rooms within it.
+INSIDE = {
+    "contract": ("values", "errors"),
+    "base": ("folders pasted queries faults supervisor", "urls", "connecting settings"),
+    "embedded": ("cluster", "keeper"),
+    "embedding": (
+        "cores identity sentences tokens",
+        "batches derived",
+        "embedder",
+        "engines questions",
+        "choice measure",
+    ),
+    "embedding.engines": (
+        "onnx_engine onnx_int8 torch_engine",
+        "onnx_export",
+        "whole",
+        "derive",
+    ),
+    "schema": ("functions ground", "preflight shape", "migrate"),
+    "sources": ("source", "reading", "tables", "systems kinds", "recognition", "opening"),
+    "sources.reading": ("clock content extras files", "rows"),
+    "sources.tables": ("catalog", "pages", "mysql postgres sqlite", "databases", "chapters"),
+    "sources.systems": ("exports jsonl langgraph moltnet openai openzess praisonai sql chatkit",),
+    "sources.systems.chatkit": ("chatkit_items", "chatkit_tables"),
+    "sources.systems.exports": ("export_files", "chatgpt claude"),
+    "sources.systems.jsonl": ("json_lines",),
+    "sources.systems.langgraph": ("checkpoints",),
+    "sources.systems.moltnet": ("moltnet_messages", "moltnet_json", "moltnet_tables"),
+    "sources.systems.openai": ("openai_items", "openai_agents openai_conversations"),
+    "sources.systems.openzess": ("openzess_tables",),
+    "sources.systems.praisonai": (
+        "praisonai_turns",
+        "praisonai_sessions",
+        "praisonai_tables",
+    ),
+    "sources.systems.sql": ("sql_query",),
+    "database": ("connections vectors", "units", "bell"),
+    "memory": ("keys memories sessions status",),
+    "indexing": (
+        "cutting doctor languages profiles queue words",
+        "graph holding recipe",
+        "worker",
+    ),
+    "retrieval": ("evidence pack rerank", "fuse", "hits", "search"),
+    "sync": ("backfill trigger", "register", "follow", "followers"),
+    "chaos": (
+        "book certificate ports processes wire",
+        "checks clients line pooler",
+        "front",
+        "neon",
+        "stage",
+        "director",
+        "ordeal",
+    ),
+    "runtime": ("listening sample service", "duties"),
+    "api": (
+        "answers connection counters given_up wire_errors",
+        "caller",
+        "admission bodies operations reading",
+        "unpacking",
+        "writing",
+        "app",
+    ),
+    "evaluate": ("measures scratch sets", "asked", "evaluation recall_plot"),
+    "bench": (
+        "bench_server corpus figures made_up_history",
+        "figures_plot floors",
+        "load quality questioning",
+        "ingest",
+        "growth",
+        "benchmark",
+    ),
+    "cli": (
+        "frame terminal bench_report backfill_run follow_run",
+        "chaos_report",
+        "asking histories keys_command measuring serving upkeep",
+    ),
+}
+
+#: What a room may import from outside, where it must stay light.
+LIGHT = {"contract": {"pydantic"}, "client": {"httpx", "pydantic"}}
+
 
 @cache
 def modules() -> dict[str, ast.Module]:
+    """Return every module by its name within recall; a package stands for its `__init__`."""
     found = {}
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = file.relative_to(PACKAGE).with_suffix("").parts
@@ -67,43 +144,79 @@ def imports(name: str) -> set[str]:
     return ours - {name}
 
 
-def row(name: str) -> int:
-    """Return the row of a module, its own or its package's."""
-    while name:
-        for place, names in enumerate(ROWS):
-            if name in names:
-                return place
-        name = name.rpartition(".")[0]
-    raise AssertionError("not in the stack")
+def rooms() -> set[str]:
+    """Return every folder of the package."""
+    return {
+        ".".join(file.parent.relative_to(PACKAGE).parts)
+        for file in PACKAGE.rglob("__init__.py")
+        if file.parent != PACKAGE
+    }
 
 
-def package(name: str) -> str:
-    return name.partition(".")[0]
+def rows(room: str) -> dict[str, int]:
+    """Return the row of each part of a room; "" is the house."""
+    if not room:
+        return {name: row for row, names in enumerate(ROOMS) for name in names}
+    return {name: row for row, names in enumerate(INSIDE.get(room, ())) for name in names.split()}
 
 
-def test_every_module_has_a_row() -> None:
-    for name in modules():
-        if name:
-            row(name)
+def parted(one: str, other: str) -> tuple[str, str, str]:
+    """Return the innermost room that holds both modules, and the part of it that each is in."""
+    room, left, right = "", one.split("."), other.split(".")
+    while left[0] == right[0] and len(left) > 1 and len(right) > 1:
+        room = f"{room}.{left[0]}".lstrip(".")
+        left, right = left[1:], right[1:]
+    return room, left[0], right[0]
 
 
-def test_every_row_names_modules_that_exist() -> None:
-    assert set().union(*ROWS) - set(modules()) == set()
+def test_every_part_of_a_room_has_a_row() -> None:
+    for room in ("", *rooms()):
+        deep = len(room.split(".")) if room else 0
+        parts = {
+            name.split(".")[deep]
+            for name in modules()
+            if name.startswith(f"{room}." if room else "") and name not in ("", room)
+        }
+        assert set(rows(room)) == parts, room or "the house"
 
 
 def test_a_module_imports_only_from_rows_above_its_own() -> None:
-    wrong = [
-        f"{name} imports {other}"
-        for name in modules()
-        if name
-        for other in imports(name)
-        if row(other) >= row(name) and package(other) != package(name)
-    ]
+    wrong = []
+    for name in modules():
+        for other in imports(name):
+            if not name or not other or name.startswith(f"{other}."):
+                continue
+            if other.startswith(f"{name}."):
+                continue  # a room's front hands out what is inside it
+            room, mine, its = parted(name, other)
+            if rows(room)[its] >= rows(room)[mine]:
+                wrong.append(f"{name} imports {other}")
     assert wrong == []
 
 
 def test_there_is_no_import_cycle() -> None:
     TopologicalSorter({name: imports(name) for name in modules()}).prepare()
+
+
+def test_no_file_name_stands_for_two_things() -> None:
+    names = Counter(name.rpartition(".")[2] for name in modules() if name and name not in rooms())
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_what_must_stay_light_imports_nothing_heavy() -> None:
+    standard = sys.stdlib_module_names
+    for room, allowed in LIGHT.items():
+        for name, tree in modules().items():
+            if name.split(".")[0] != room:
+                continue
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Import):
+                    roots = {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    roots = {(node.module or "").split(".")[0]}
+                else:
+                    continue
+                assert roots <= standard | allowed | {"recall"}, f"{name} imports {roots}"
 
 
 def test_nothing_imports_a_private_name_of_another_module() -> None:
@@ -120,6 +233,7 @@ def test_nothing_imports_a_private_name_of_another_module() -> None:
 
 def test_the_database_is_spoken_to_from_few_places() -> None:
     """HTTP knows no SQL, and what is pure stays pure."""
+    pure = {"retrieval.fuse", "retrieval.pack", "indexing.cutting", "indexing.words"}
     for name in modules():
-        if package(name) == "api" or name in {"fuse", "text", "words", "models"}:
-            assert "queries" not in imports(name), name
+        if name.split(".")[0] in {"api", "contract", "client"} or name in pure:
+            assert "base.queries" not in imports(name), name

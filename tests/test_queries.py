@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 import recall
-from recall import functions
-from recall.queries import SQL, query, statements
+from recall.base.queries import SQL, query, statements
+from recall.schema import functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from recall.api.caller import OPEN, caller
-from recall.api.errors import answer
+from recall.api.wire_errors import answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from recall import __version__, keys
-from recall.api import errors, operations, reading, writing
+from recall import __version__
+from recall.api import operations, reading, wire_errors, writing
 from recall.api.admission import Admission
+from recall.api.bodies import Bodies
 from recall.api.caller import Gate, KeyFirst
-from recall.api.errors import LastResort
+from recall.api.counters import Metrics, Timing
 from recall.api.given_up import GivenUp
-from recall.api.limits import Bodies
-from recall.api.metrics import Metrics, Timing
-from recall.runtime import duties
-from recall.sample import load_sample
-from recall.service import DEFAULT_TENANT, open_service
+from recall.api.wire_errors import LastResort
+from recall.memory import keys
+from recall.runtime.duties import duties
+from recall.runtime.sample import load_sample
+from recall.runtime.service import DEFAULT_TENANT, open_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from recall.settings import Settings
+    from recall.base.settings import Settings
 
 log = logging.getLogger("recall.api")
 
@@ -69,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(KeyFirst)
     app.add_middleware(LastResort)
     app.add_middleware(Timing, metrics=app.state.metrics)
-    errors.register(app)
+    wire_errors.register(app)
     for routes in (reading.routes, writing.routes, operations.routes):
         app.include_router(routes)
     return app

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from recall import keys
-from recall.api.errors import explained, refuse
-from recall.database import Database
-from recall.errors import Misconfigured, RecallError, Unauthorized
-from recall.service import Service
+from recall.api.wire_errors import explained, refuse
+from recall.contract.errors import Misconfigured, RecallError, Unauthorized
+from recall.database.units import Database
+from recall.memory import keys
+from recall.runtime.service import Service
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

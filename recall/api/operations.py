@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from recall import queue
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
-from recall.api.metrics import Metrics
-from recall.errors import NotReady
-from recall.models import LARGEST_BATCH, LARGEST_ID, Value
-from recall.status import ready, status
-from recall.supervisor import Supervisor
+from recall.api.counters import Metrics
+from recall.base.supervisor import Supervisor
+from recall.contract.errors import NotReady
+from recall.contract.values import LARGEST_BATCH, LARGEST_ID, Value
+from recall.indexing import queue
+from recall.memory.status import ready, status
 
 routes = APIRouter()
 

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from recall import history
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
-from recall.errors import Invalid
-from recall.models import Id, Question, sentence
-from recall.service import Service
+from recall.contract.errors import Invalid
+from recall.contract.values import Id, Question, sentence
+from recall.memory import sessions
+from recall.runtime.service import Service
 
 routes = APIRouter()
 
@@ -53,7 +53,7 @@ async def get_sessions(
     tenant: Tenant, running: Running, cursor: str | None = None, limit: Limit = 50
 ) -> Json:
     """List sessions, those with the newest message first."""
-    page = await history.sessions(running.database, tenant, cursor, limit)
+    page = await sessions.sessions(running.database, tenant, cursor, limit)
     rows = [{"session_id": row.pop("key"), **_without_id(row)} for row in page.rows]
     return Json({"sessions": rows, "previous": page.previous, "next": page.next})
 
@@ -67,7 +67,7 @@ async def get_messages(
     limit: Limit = 50,
 ) -> Json:
     """List a session's messages, oldest first."""
-    page = await history.messages(running.database, tenant, session_id, cursor, limit)
+    page = await sessions.messages(running.database, tenant, session_id, cursor, limit)
     return Json({"messages": page.rows, "previous": page.previous, "next": page.next})
 
 

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 
-from recall import memories, queue
 from recall.api.answers import Json
-from recall.api.batches import Batch
 from recall.api.caller import Running, Tenant
-from recall.models import LARGEST_BATCH, LARGEST_ID, Id, Message, Note, Stored, Value
-from recall.service import Service
+from recall.api.unpacking import Batch
+from recall.contract.values import LARGEST_BATCH, LARGEST_ID, Id, Message, Note, Stored, Value
+from recall.indexing import queue
+from recall.memory import memories
+from recall.runtime.service import Service
 
 routes = APIRouter(route_class=Batch)
 

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recall.errors import Misconfigured
+from recall.contract.errors import Misconfigured
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from recall import doctor
 from recall.chaos.book import Row
-from recall.database import Database
+from recall.database.units import Database
+from recall.indexing import doctor
 
 if TYPE_CHECKING:
+    from recall.base.settings import Settings
     from recall.chaos.book import Book
-    from recall.settings import Settings
 
 MEMORIES = "select id, key, content from recall.memory"
 WAITING = "select count(*) from recall.job where parked_at is null"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recall import embedded
+from recall.embedded import keeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,7 +128,7 @@ class Director:
         assert self._stage.neon is not None
         server = self._stage.neon.server
         pid = written_pid(server.data)
-        return pid if embedded.alive(server) else None
+        return pid if keeper.alive(server) else None
 
     def _kill_keeper(self) -> str:
         return _kill_pid(self._stage.keeper())

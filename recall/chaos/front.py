@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from recall.chaos.line import Line, Loss, Network, Traffic
 from recall.chaos.wire import SSL_REQUEST
-from recall.errors import RecallError
+from recall.contract.errors import RecallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlencode
 
-from recall import cluster, embedded
 from recall.chaos.certificate import make_certificate
 from recall.chaos.front import ADDRESS, Backend, Front
 from recall.chaos.pooler import Pooler
+from recall.embedded import cluster, keeper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ class Neon:
     The pooler and TLS may be left out; then both fronts lead straight to the server.
     """
 
-    server: embedded.Server
+    server: keeper.Server
     pooler: Pooler | None
     certificate: Certificate | None
     pooled: Front
@@ -47,7 +47,7 @@ class Neon:
     def __enter__(self) -> Self:
         """Raises Misconfigured when PgBouncer or openssl is wanted and not installed."""
         with ExitStack() as stack:
-            use = embedded.start(self._home)
+            use = keeper.start(self._home)
             stack.callback(use.release)
             self.server = use.server
             self.certificate = make_certificate(self._home) if self._wants_tls else None
@@ -84,7 +84,7 @@ class Neon:
             try:
                 if self.pooler:
                     self.pooler.kill()
-                if embedded.alive(self.server):
+                if keeper.alive(self.server):
                     cluster.stop(self.server)
             finally:
                 for front in (self.pooled, self.direct):
@@ -93,8 +93,8 @@ class Neon:
     def wake(self) -> None:
         """Start what does not run; returns when it answers. The fronts do it for who connects."""
         with self._waking:
-            if not embedded.alive(self.server):
-                embedded.revive(self.server)
+            if not keeper.alive(self.server):
+                keeper.revive(self.server)
             if self.pooler and self.pooler.pid is None:
                 self.pooler.start()
 

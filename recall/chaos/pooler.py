@@ -10,12 +10,12 @@ import time
 from typing import TYPE_CHECKING
 
 from recall.chaos.ports import free_port
-from recall.errors import Misconfigured, Unavailable
+from recall.contract.errors import Misconfigured, Unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recall import embedded
+    from recall.embedded import keeper
 
 START_SECONDS = 20.0
 #: `server_login_retry` and `query_wait_timeout` are short: the first would be outages that Neon
@@ -46,7 +46,7 @@ def installed() -> bool:
 class Pooler:
     """PgBouncer in transaction mode before an embedded server."""
 
-    def __init__(self, server: embedded.Server, size: int = 3) -> None:
+    def __init__(self, server: keeper.Server, size: int = 3) -> None:
         """Choose a port; raises Misconfigured when PgBouncer is not installed."""
         if not installed():
             raise Misconfigured("PgBouncer is not installed; with Debian: apt install pgbouncer.")
@@ -92,7 +92,7 @@ class Pooler:
             self._process = None
 
 
-def _private_folder(server: embedded.Server) -> Path:
+def _private_folder(server: keeper.Server) -> Path:
     """Return a folder that the account of the server may enter."""
     folder = server.root / "pooler"
     folder.mkdir(exist_ok=True)

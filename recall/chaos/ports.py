@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 
-from recall.errors import Unavailable
+from recall.contract.errors import Unavailable
 
 #: Below those that the system gives to whoever connects: a port that is left for a moment, because
 #: its process was killed, is not taken by a connection meanwhile.

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from recall import cluster, embedded, urls
+from recall.base import urls
 from recall.chaos import pooler
 from recall.chaos.front import ADDRESS, Backend, Front
 from recall.chaos.neon import Neon
-from recall.errors import Misconfigured, RecallError
+from recall.contract.errors import Misconfigured, RecallError
+from recall.embedded import cluster, keeper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +130,7 @@ class Stage:
 
     def _stop_server(self) -> None:
         """Stop a server whose keeper was killed, or that cannot stop by itself."""
-        if self.neon and embedded.alive(self.neon.server):
+        if self.neon and keeper.alive(self.neon.server):
             with suppress(RecallError):  # its keeper was faster
                 cluster.stop(self.neon.server)
 
@@ -175,7 +176,7 @@ class Stage:
         """Return the process that stops the server behind its last user."""
         if self.neon is None:
             return None
-        wanted = {"recall.embedded", str(self.neon.server.root)}
+        wanted = {"recall.embedded.keeper", str(self.neon.server.root)}
         for line in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
                 if wanted <= set(line.read_text().split("\0")):

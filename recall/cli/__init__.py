@@ -6,9 +6,9 @@ A module holds a group of commands; importing it adds them to the application.
 from __future__ import annotations
 
 try:
-    from recall.cli import asking, histories, keys, measuring, serving, upkeep
+    from recall.cli import asking, histories, keys_command, measuring, serving, upkeep
     from recall.cli.frame import app
 except KeyboardInterrupt:  # Ctrl-C before there is anything that could catch it
     raise SystemExit(130) from None
 
-__all__ = ["app", "asking", "histories", "keys", "measuring", "serving", "upkeep"]
+__all__ = ["app", "asking", "histories", "keys_command", "measuring", "serving", "upkeep"]

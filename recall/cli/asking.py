@@ -28,10 +28,11 @@ def search(
     async def work() -> None:
         from pydantic import ValidationError
 
-        from recall import keys, migrate
-        from recall.errors import Invalid
-        from recall.models import Question, sentence
-        from recall.service import open_service
+        from recall.contract.errors import Invalid
+        from recall.contract.values import Question, sentence
+        from recall.memory import keys
+        from recall.runtime.service import open_service
+        from recall.schema import migrate
 
         given = {"user_id": user, "since": since, "until": until}
         try:
@@ -52,7 +53,7 @@ def search(
 
             typer.echo(to_json(answer, indent=2).decode())
         else:
-            from recall.tables import print_answer
+            from recall.cli.terminal import print_answer
 
             print_answer(answer)
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from recall.errors import RecallError
+from recall.contract.errors import RecallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from recall.settings import Settings
+    from recall.base.settings import Settings
 
 INTERRUPTED, UNREAD = 130, 141
 #: What the names of the threads of `run` begin with.
@@ -89,7 +89,7 @@ app = Application(
 
 def read_settings(**overrides: Any) -> Settings:
     """Return the settings, those given on the command line before the environment's."""
-    from recall.settings import Settings
+    from recall.base.settings import Settings
 
     given = {name: value for name, value in overrides.items() if value is not None}
     return Settings.load(**given)

@@ -46,8 +46,8 @@ def backfill(
     name, target = _name_and_target(what)
 
     async def work() -> None:
-        from recall.backfill import Wanted
-        from recall.backfill_command import Order, run, try_out
+        from recall.cli.backfill_run import Order, run, try_out
+        from recall.sync.backfill import Wanted
 
         wanted = Wanted(user, _time(since), limit, strict)
         order = Order(target, name, _given(option), tenant, wanted, index, skipped)
@@ -90,27 +90,27 @@ def follow(
         target = str(Path(target).absolute())  # a worker may run elsewhere
 
     async def work() -> None:
-        from recall import follow_command
-        from recall.errors import NotFound
-        from recall.register import Followed
+        from recall.cli import follow_run
+        from recall.contract.errors import NotFound
+        from recall.sync.register import Followed
 
         if not what:
-            return await follow_command.show(read_settings())
+            return await follow_run.show(read_settings())
         if unregister:
-            if not await follow_command.remove(read_settings(), tenant, target):
+            if not await follow_run.remove(read_settings(), tenant, target):
                 raise NotFound(f"{target} is not registered.")
             return None
         followed = Followed(target, name, _given(option), user, longest_wait, trigger)
         if register:
-            return await follow_command.add(read_settings(), tenant, followed)
-        return await follow_command.run(read_settings(), tenant, followed, index)
+            return await follow_run.add(read_settings(), tenant, followed)
+        return await follow_run.run(read_settings(), tenant, followed, index)
 
     run(work())
 
 
 def _name_and_target(what: list[str]) -> tuple[str | None, str]:
     """Return the source's name, if one was given, and its file or URL as recall reads it."""
-    from recall import urls
+    from recall.base import urls
 
     if len(what) > 2:
         raise typer.BadParameter("give a source's name and one file or URL")
@@ -128,7 +128,7 @@ def _given(options: list[str] | None) -> dict[str, Any]:
 
 
 def _time(text: str | None) -> datetime | None:
-    from recall.sources.clock import instant
+    from recall.sources.reading.clock import instant
 
     found = instant(text)
     if text is not None and found is None:

@@ -32,7 +32,7 @@ def evaluate(
     log(logging.WARNING)
 
     async def work() -> None:
-        from recall.evaluate.command import Comparison, run
+        from recall.evaluate.evaluation import Comparison, run
 
         summaries = await run(read_settings(), file, Comparison(mode, rrf, legs))
         if as_json:
@@ -40,11 +40,11 @@ def evaluate(
 
             typer.echo(to_json(summaries, indent=2).decode())
         else:
-            from recall.tables import print_evaluation
+            from recall.cli.terminal import print_evaluation
 
             print_evaluation(file.name, summaries)
         if plot:
-            from recall.evaluate.plot import draw
+            from recall.evaluate.recall_plot import draw
 
             draw(file.name, summaries, plot)
 
@@ -67,8 +67,8 @@ def bench(
     log(logging.WARNING)
 
     async def work() -> None:
-        from recall.evaluate.bench.command import Wanted, run
-        from recall.evaluate.bench.tables import print_results, saying
+        from recall.bench.benchmark import Wanted, run
+        from recall.cli.bench_report import print_results, saying
 
         wanted = Wanted(
             corpus, memories, _numbers(clients), questions, _numbers(growth), tenants, keep
@@ -81,7 +81,7 @@ def bench(
 
             as_json.write_bytes(to_json(results, indent=2))
         if plot:
-            from recall.evaluate.bench.plot import draw
+            from recall.bench.figures_plot import draw
 
             draw(results, plot)
 
@@ -107,8 +107,8 @@ def chaos(
     log(logging.ERROR)
     import random
 
-    from recall.chaos.command import Order, run
-    from recall.chaos.tables import print_report
+    from recall.chaos.ordeal import Order, run
+    from recall.cli.chaos_report import print_report
 
     chosen = random.randrange(1_000_000) if seed is None else seed
     order = Order(seconds, chosen, clients, database, disk, clock)

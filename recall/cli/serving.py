@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from recall.settings import Settings
+    from recall.base.settings import Settings
 
 #: Hosts that only this machine reaches; for others there must be a key.
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -33,7 +33,7 @@ def serve(
     log()
 
     async def work() -> None:
-        from recall.listening import bound
+        from recall.runtime.listening import bound
 
         settings = read_settings(host=host, port=port)
         with bound(settings.host, settings.port) as sockets:
@@ -48,7 +48,7 @@ async def _check_bind(settings: Settings) -> None:
     if settings.host in LOOPBACK:
         return
     from recall.api.caller import Gate
-    from recall.service import open_database
+    from recall.runtime.service import open_database
 
     async with open_database(settings) as database:
         await Gate(database, 0, settings.host).check_bind()
@@ -61,7 +61,7 @@ async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
     import uvicorn
 
     from recall.api import Connection, create_app, running
-    from recall.listening import address, listen
+    from recall.runtime.listening import address, listen
 
     app = create_app(settings)
     config = uvicorn.Config(
@@ -109,8 +109,8 @@ def worker(
     async def work() -> None:
         import signal
 
-        from recall.runtime import duties
-        from recall.service import open_service
+        from recall.runtime.duties import duties
+        from recall.runtime.service import open_service
 
         async with open_service(read_settings()) as service:
             if once:

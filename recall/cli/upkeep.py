@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 if TYPE_CHECKING:
-    from recall.doctor import Finding
+    from recall.indexing.doctor import Finding
 
 
 @app.command()
@@ -30,8 +30,8 @@ def migrate(
     log(logging.WARNING)
 
     async def work() -> None:
-        from recall import migrate as migration
-        from recall.service import reached
+        from recall.runtime.service import reached
+        from recall.schema import migrate as migration
 
         async with reached(read_settings(), writes=not status) as place:
             if status:
@@ -58,10 +58,11 @@ def status(
     log(logging.WARNING)
 
     async def work() -> None:
-        from recall import keys, profiles, queue
-        from recall import migrate as migration
-        from recall.service import open_database
-        from recall.status import status as read
+        from recall.indexing import profiles, queue
+        from recall.memory import keys
+        from recall.memory.status import status as read
+        from recall.runtime.service import open_database
+        from recall.schema import migrate as migration
 
         async with open_database(read_settings(), migration.check) as database:
             of_tenant = await keys.known_tenant(database, tenant)
@@ -71,7 +72,7 @@ def status(
         if as_json:
             typer.echo(json.dumps(found, indent=2))
         else:
-            from recall.tables import print_status
+            from recall.cli.terminal import print_status
 
             print_status(found)
 
@@ -103,8 +104,9 @@ def retry(
     log(logging.WARNING)
 
     async def work() -> None:
-        from recall import keys, queue
-        from recall.service import open_database
+        from recall.indexing import queue
+        from recall.memory import keys
+        from recall.runtime.service import open_database
 
         async with open_database(read_settings()) as database:
             of_tenant = await keys.known_tenant(database, tenant)
@@ -122,16 +124,16 @@ def doctor(
     log(logging.WARNING)
 
     async def work() -> None:
-        from recall import build
-        from recall import migrate as migration
-        from recall.doctor import examine
-        from recall.service import open_database
+        from recall.indexing import graph
+        from recall.indexing.doctor import examine
+        from recall.runtime.service import open_database
+        from recall.schema import migrate as migration
 
         settings = read_settings()
         async with open_database(settings, migration.known) as database:
             findings = await examine(database, fix)
             _show(findings)
-            built = await build.examine(database, settings, fix)
+            built = await graph.examine(database, settings, fix)
             _show([built])
         if any(finding.found and not finding.repaired for finding in (*findings, built)):
             raise typer.Exit(1)
@@ -155,9 +157,9 @@ def language(
     log(logging.WARNING)
 
     async def work() -> None:
-        from recall import keys
-        from recall.languages import set_language
-        from recall.service import open_database
+        from recall.indexing.languages import set_language
+        from recall.memory import keys
+        from recall.runtime.service import open_database
 
         async with open_database(read_settings()) as database:
             of_tenant = await keys.known_tenant(database, tenant)

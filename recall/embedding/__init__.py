@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recall.embedding.batcher import QueryBatcher
+from recall.contract.errors import Misconfigured, ModelCorrupt, RecallError
 from recall.embedding.embedder import ENGINES, Embedder
 from recall.embedding.identity import ModelIdentity, open_folder
-from recall.errors import Misconfigured, ModelCorrupt, RecallError
+from recall.embedding.questions import QueryBatcher
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from recall.embedding.derived import Store
     from recall.embedding.identity import ModelFolder
-    from recall.embedding.store import Store
 
 __all__ = ["Embedder", "ModelIdentity", "QueryBatcher", "open_embedder"]
 
@@ -34,7 +34,7 @@ def open_embedder(
     Raises ModelMissing, ModelCorrupt or Misconfigured.
     """
     from recall.embedding.cores import usable_cores
-    from recall.embedding.store import Store
+    from recall.embedding.derived import Store
 
     if engine not in ("auto", *ENGINES):
         raise Misconfigured(f"Engine {engine!r} is none of auto, {', '.join(ENGINES)}.")

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recall.contract.errors import Misconfigured
 from recall.embedding.embedder import ENGINES, WHOLE, TokenEmbedder
 from recall.embedding.identity import ModelIdentity
 from recall.embedding.sentences import TESTS
-from recall.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from recall.embedding.derived import Store
     from recall.embedding.embedder import Embedder, Vectors
     from recall.embedding.identity import ModelFolder
-    from recall.embedding.store import Store
 
 log = logging.getLogger("recall.embedding")
 
@@ -87,7 +87,7 @@ def reopen(folder: ModelFolder, store: Store, engine: str, threads: int) -> Embe
     wanted = store.chosen(fingerprint()) if engine == "auto" else engine
     if wanted != "cpu-int8" or not store.intact():
         return None
-    from recall.embedding.onnx_engine import OnnxEngine
+    from recall.embedding.engines.onnx_engine import OnnxEngine
 
     described, tokens = store.read()
     identity = ModelIdentity(folder.name, folder.revision, described.dimension)
@@ -98,24 +98,24 @@ def open_named(folder: ModelFolder, store: Store, engine: str, threads: int) -> 
     """Open one engine, deriving its files if need be; raises Misconfigured where it cannot run."""
     if engine.startswith("cuda") and sys.platform == "linux" and not has_gpu():
         raise Misconfigured(f"Engine {engine} needs a CUDA device, and this machine shows none.")
-    from recall.embedding import build
+    from recall.embedding.engines import derive
 
     if engine == "cpu-int8":
-        build.derive_int8(folder, store)
+        derive.derive_int8(folder, store)
         opened = reopen(folder, store, engine, threads)
         assert opened is not None
         return opened
-    return build.open_torch(folder, engine, threads)
+    return derive.open_torch(folder, engine, threads)
 
 
 def choose(folder: ModelFolder, store: Store, threads: int) -> Embedder:
     """Try the engines, fastest kind first; return the fastest that passes and remember it."""
-    from recall.embedding import build
+    from recall.embedding.engines import derive
 
     known = store.chosen(fingerprint())
     if known is not None:
         return open_named(folder, store, known, threads)
-    reference = build.open_torch(folder, WHOLE, threads)
+    reference = derive.open_torch(folder, WHOLE, threads)
     expected = trial_vectors(reference)
     passed: dict[str, Embedder] = {}
     tested: dict[str, Trial] = {}

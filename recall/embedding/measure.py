@@ -27,8 +27,8 @@ def measure(embedder: Embedder, texts: Sequence[str]) -> dict[str, Any]:
     Rates are texts a second and latencies milliseconds, each the median of five rounds in which
     both sides take their turn. The library's side embeds a fifth of the texts in each round.
     """
-    from recall.embedding.build import open_torch
     from recall.embedding.cores import usable_cores
+    from recall.embedding.engines.derive import open_torch
 
     library = open_torch(embedder.folder, WHOLE, usable_cores())
     fifth = [list(texts[start::ROUNDS]) for start in range(ROUNDS)]

@@ -11,20 +11,21 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from recall import connecting, embedded
-from recall.errors import Misconfigured, Unavailable
+from recall.base import connecting
+from recall.contract.errors import Misconfigured, Unavailable
+from recall.embedded import keeper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recall.settings import Settings
+    from recall.base.settings import Settings
 
 
 @contextmanager
 def scratch_database(settings: Settings, keep: bool = False) -> Iterator[Settings]:
     """Yield settings for a new database on the same server; drop it at the end, unless kept."""
     name = f"recall_scratch_{uuid.uuid4().hex[:12]}"
-    use = embedded.start(settings.home) if settings.embedded else None
+    use = keeper.start(settings.home) if settings.embedded else None
     url = use.server.url() if use else settings.direct_url
     try:
         _execute(url, sql.SQL("create database {}").format(sql.Identifier(name)))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from recall.errors import SourceUnreadable
-from recall.models import Message, Note, sentence
+from recall.contract.errors import SourceUnreadable
+from recall.contract.values import Message, Note, sentence
 
 if TYPE_CHECKING:
     from pathlib import Path

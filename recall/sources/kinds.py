@@ -5,21 +5,21 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from recall.errors import SourceUnreadable
+from recall.contract.errors import SourceUnreadable
 
 #: The name on the command line and the module that reads it.
 MODULES = {
-    "openzess": "openzess",
-    "chatkit": "chatkit",
-    "openai": "openai_conversations",
-    "openai-agents": "openai_agents",
-    "moltnet": "moltnet",
-    "praisonai": "praisonai",
-    "chatgpt": "chatgpt",
-    "claude": "claude",
-    "langgraph": "langgraph",
-    "jsonl": "jsonl",
-    "sql": "sql",
+    "openzess": "openzess.openzess_tables",
+    "chatkit": "chatkit.chatkit_tables",
+    "openai": "openai.openai_conversations",
+    "openai-agents": "openai.openai_agents",
+    "moltnet": "moltnet.moltnet_tables",
+    "praisonai": "praisonai.praisonai_tables",
+    "chatgpt": "exports.chatgpt",
+    "claude": "exports.claude",
+    "langgraph": "langgraph.checkpoints",
+    "jsonl": "jsonl.json_lines",
+    "sql": "sql.sql_query",
 }
 
 
@@ -27,4 +27,4 @@ def module_of(name: str) -> Any:
     """Return the module that reads the source `name`."""
     if name not in MODULES:
         raise SourceUnreadable(f"There is no source {name!r}; choose one of {', '.join(MODULES)}.")
-    return importlib.import_module(f"recall.sources.{MODULES[name]}")
+    return importlib.import_module(f"recall.sources.systems.{MODULES[name]}")

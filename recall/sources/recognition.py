@@ -6,13 +6,13 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recall.errors import SourceUnreadable
-from recall.sources.content import mapping, parsed
-from recall.sources.databases import connected, is_url, origin_of
+from recall.contract.errors import SourceUnreadable
 from recall.sources.kinds import MODULES, module_of
+from recall.sources.reading.content import mapping, parsed
+from recall.sources.tables.databases import connected, is_url, origin_of
 
 if TYPE_CHECKING:
-    from recall.sources.catalog import Catalog
+    from recall.sources.tables.catalog import Catalog
 
 #: The sources that lie in tables; those that ask for the rarest columns first.
 TABLES = ("praisonai", "openai-agents", "moltnet", "langgraph", "chatkit", "openzess")
@@ -71,7 +71,7 @@ def _fitting(catalog: Catalog) -> list[tuple[str, str]]:
 
 
 def _folder(path: Path) -> Recognised:
-    from recall.sources.praisonai_sessions import INDEX, is_session, session_files
+    from recall.sources.systems.praisonai.praisonai_sessions import INDEX, is_session, session_files
 
     if any(path.glob("conversations*.json")):
         return _export(path, "The folder")
@@ -85,7 +85,7 @@ def _folder(path: Path) -> Recognised:
 
 
 def _export(path: Path, what: str) -> Recognised:
-    from recall.sources.exports import conversations, members
+    from recall.sources.systems.exports.export_files import conversations, members
 
     member = members(path)[0]
     first: Any = next(conversations(path, member), None)
@@ -107,7 +107,7 @@ def _text(path: Path, start: bytes) -> Recognised:
     if isinstance(line, dict) and ("content" in line or line.get("type") == "question"):
         return Recognised("jsonl", "Each line is a JSON with its content.")
     if b"conv_" in start and b'"mapping"' not in start and b"chat_messages" not in start:
-        from recall.sources.openai_conversations import conversations as listed
+        from recall.sources.systems.openai.openai_conversations import conversations as listed
 
         if listed(str(path)):
             return Recognised("openai", "The file lists ids of OpenAI conversations.")
@@ -117,7 +117,7 @@ def _text(path: Path, start: bytes) -> Recognised:
     if (b'"room_messages"' in start or b'"rooms"' in start) and _is_moltnet(path):
         return Recognised("moltnet", "The JSON is a store of Moltnet.")
     if b'"messages"' in start or b'"session_id"' in start:
-        from recall.sources.praisonai_sessions import is_session
+        from recall.sources.systems.praisonai.praisonai_sessions import is_session
 
         if is_session(mapping(parsed(path.read_bytes()))):
             return Recognised("praisonai", "The JSON is a session of PraisonAI.")
@@ -125,6 +125,6 @@ def _text(path: Path, start: bytes) -> Recognised:
 
 
 def _is_moltnet(path: Path) -> bool:
-    from recall.sources.moltnet_json import is_store
+    from recall.sources.systems.moltnet.moltnet_json import is_store
 
     return is_store(mapping(parsed(path.read_bytes())))

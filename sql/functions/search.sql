@@ -2,7 +2,7 @@
 --
 -- `evidence` finds candidates by meaning (HNSW) and by words (GIN), adds the turns around them,
 -- and returns for every one of these rows its exact similarity and the weight of each of the
--- question's words in it. Python turns evidence into scores (`recall/fuse.py`).
+-- question's words in it. Python turns evidence into scores (`recall/retrieval/fuse.py`).
 --
 -- When the scope is small, both legs look at every row of it: exact, and cheaper than walking an
 -- index past other rows. The planner's own row estimate decides, which costs no scan. Otherwise

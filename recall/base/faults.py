@@ -1,0 +1,85 @@
+"""Faults, classified once: what a failure says about whether, and whom, to ask again.
+
+Foreign errors enter in one place, `recall/database/units.py`, and leave it as
+`recall/contract/errors.py` names them. By type and SQLSTATE, never by text: messages differ by
+TLS, version, pooler and language.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import psycopg
+
+from recall.contract.errors import Broken, Invalid, NotFound, RecallError, Unauthorized, Unavailable
+
+
+class Fault(Enum):
+    """Whose fault a failure is, which says what to do about it."""
+
+    NOW = "try again now"  # the connection or the transaction is gone, nothing else
+    LATER = "try again later"  # the server is away, read-only, full, or busy
+    INPUT = "this input is wrong"
+    MEMORY = "this memory is the cause"
+    SYSTEM = "this system is the cause"
+
+
+#: idle_in_transaction_session_timeout, transaction_timeout, idle_session_timeout, and what a
+#: suspended or restarted server says. Class 08 is the connection itself.
+_LOST = frozenset({"25P03", "25P04", "57P05", "57P01", "57P02", "57P03"})
+#: serialization_failure, deadlock_detected: the transaction is gone, the connection is fine.
+#: foreign_key_violation: what a row points to was erased between two statements of a unit.
+_COLLIDED = frozenset({"40001", "40P01", "23503"})
+#: read_only_sql_transaction: a standby that is being promoted, a guard against a full disk.
+_LATER = frozenset({"25006", "55006", "55P03"})
+#: insufficient_resources, operator_intervention, system_error.
+_LATER_CLASSES = frozenset({"53", "57", "58"})
+#: data_exception, check_violation and its kin, program_limit_exceeded.
+_INPUT_CLASSES = frozenset({"22", "23", "54"})
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Return whose fault `error` is; what is not known is the system's."""
+    if isinstance(error, psycopg.Error):
+        return _of_postgres(error)
+    if isinstance(error, Unavailable):
+        return Fault.LATER
+    if isinstance(error, Invalid | NotFound | Unauthorized):
+        return Fault.INPUT
+    return Fault.SYSTEM
+
+
+def _of_postgres(error: psycopg.Error) -> Fault:
+    state = error.sqlstate
+    if state is None:  # from the client library: the network, or a value that it cannot read
+        if isinstance(error, psycopg.OperationalError):
+            return Fault.NOW
+        return Fault.INPUT if isinstance(error, psycopg.DataError) else Fault.SYSTEM
+    if state.startswith("08") or state in _LOST or state in _COLLIDED:
+        return Fault.NOW
+    if state in _LATER or state[:2] in _LATER_CLASSES:
+        return Fault.LATER
+    return Fault.INPUT if state[:2] in _INPUT_CLASSES else Fault.SYSTEM
+
+
+def connection_lost(error: psycopg.Error) -> bool:
+    """Return whether the connection is gone: how its last transaction ended is not known."""
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError)
+    return state.startswith("08") or state in _LOST
+
+
+def translated(error: psycopg.Error) -> RecallError:
+    """Return `error` as one of recall's own, with a sentence for a person."""
+    said = " ".join((error.diag.message_primary or str(error)).split()).rstrip(".")
+    said = said or type(error).__name__
+    fault = _of_postgres(error)
+    if fault in {Fault.NOW, Fault.LATER}:
+        return Unavailable(f"The database could not answer: {said}.")
+    if fault is Fault.INPUT:
+        return Invalid(f"The database refuses this value: {said}.")
+    return Broken(
+        f"The database and this recall do not fit each other: {said}. Nothing was changed; "
+        "`recall doctor` says more."
+    )

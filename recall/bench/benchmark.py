@@ -1,0 +1,231 @@
+"""`recall bench`: load, ask, measure, in scratch databases that are removed afterwards."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
+
+from recall import __version__
+from recall.bench.bench_server import served
+from recall.bench.corpus import made_up, questions, read_corpus
+from recall.bench.figures import Embedding, Results, figure
+from recall.bench.floors import connect
+from recall.bench.growth import measure_point, measure_tenants
+from recall.bench.ingest import MOST_ROWS, measure_ingest
+from recall.bench.load import Loader, embedded_texts
+from recall.bench.made_up_history import made_up_history
+from recall.bench.quality import measure_quality
+from recall.bench.questioning import Asking
+from recall.contract.errors import Invalid
+from recall.contract.values import Mode
+from recall.embedding.cores import usable_cores
+from recall.embedding.measure import measure
+from recall.evaluate.scratch import scratch_database
+from recall.memory import keys
+from recall.runtime.service import DEFAULT_TENANT, open_service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from recall.base.settings import Settings
+    from recall.bench.corpus import Corpus
+    from recall.bench.figures import Asked, Point, Quality
+    from recall.bench.load import Loaded
+    from recall.runtime.service import Service
+
+    Say = Callable[[str], None]
+
+LARGEST = 10_000_000
+MOST_CLIENTS = 256
+MOST_MADE_UP = 50_000  # lines; a larger history tells them again
+MOST_EMBEDDED = 3_000  # texts of the comparison with the library
+TENANT_MEMORIES = 1_000
+PARTS = (0.001, 0.01, 0.1)  # scopes, in parts of the history
+SERVER = """
+select current_setting('server_version'), extversion, current_setting('shared_buffers')
+from pg_extension where extname = 'vector'
+"""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to measure."""
+
+    corpus: Path | None
+    memories: int
+    clients: tuple[int, ...]
+    questions: int
+    growth: tuple[int, ...] = ()
+    tenants: int = 0
+    keep: bool = False
+
+    def check(self) -> None:
+        """Raise Invalid naming what is out of bounds."""
+        bounds = {
+            "memories": ((self.memories,), 100, LARGEST),
+            "questions": ((self.questions,), 1, 100_000),
+            "clients": (self.clients or (0,), 1, MOST_CLIENTS),
+            "growth": (self.growth, 100, LARGEST),
+            "tenants": ((self.tenants,), 0, 100_000),
+        }
+        for name, (values, least, most) in bounds.items():
+            for value in values:
+                if not least <= value <= most:
+                    raise Invalid(f"{name} must lie between {least} and {most:,}, not {value:,}.")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured in the database that grows."""
+
+    machine: dict[str, Any]
+    embedding: Embedding
+    loaded: Loaded
+    asked: list[Asked]
+    quality: Quality
+    scopes: list[Quality]
+    growth: list[Point]
+    notes: list[str]
+
+
+async def run(settings: Settings, wanted: Wanted, say: Say) -> Results:
+    """Measure what is `wanted`; `say` is told what is going on."""
+    wanted.check()
+    say("reading the corpus")
+    corpus = _corpus(wanted)
+    with scratch_database(settings, wanted.keep) as scratch:
+        async with open_service(scratch) as service:
+            found = await _Run(service, corpus, wanted, say).measure()
+            if wanted.keep:
+                found.notes.append(f"kept: {_name_of_database(scratch)}")
+    say("storing, beside a bare COPY")
+    with scratch_database(settings) as scratch:
+        async with open_service(scratch) as service:
+            messages = corpus.messages(0, min(wanted.memories, MOST_ROWS))
+            ingest = await measure_ingest(service, messages, found.loaded)
+    tenants = None
+    if wanted.tenants:
+        each = min(TENANT_MEMORIES, wanted.memories)
+        say(f"a tenant of {each:,} memories beside {wanted.tenants - 1:,} others")
+        tenants = await measure_tenants(settings, corpus, wanted.tenants, each, wanted.questions)
+    return Results(
+        found.machine,
+        found.embedding,
+        ingest,
+        found.asked,
+        found.quality,
+        found.scopes,
+        found.growth,
+        tenants,
+        found.notes,
+    )
+
+
+class _Run:
+    """One database that grows, and what is measured on the way."""
+
+    def __init__(self, service: Service, corpus: Corpus, wanted: Wanted, say: Say) -> None:
+        self._service = service
+        self._corpus = corpus
+        self._wanted = wanted
+        self._say = say
+        self._fresh = questions(corpus)
+        self._notes: list[str] = []
+
+    async def measure(self) -> Measured:
+        """Grow from size to size; at the wanted one, ask in every way."""
+        self._say("embedding, beside SentenceTransformer.encode")
+        embedding = self._embedding()
+        tenant = await keys.tenant_id(self._service.database, DEFAULT_TENANT)
+        sizes = sorted({*self._wanted.growth, self._wanted.memories})
+        loader = Loader(self._service, self._corpus, sizes[-1])
+        asking = Asking(self._service, tenant, self._fresh)
+        steps: list[Loaded] = []
+        points: list[Point] = []
+        asked: list[Asked] = []
+        scopes: list[Quality] = []
+        for size in sizes:
+            self._say(f"storing and indexing up to {size:,} memories")
+            steps.append(await loader.grow(tenant, size))
+            self._say(f"asking {size:,} memories")
+            points.append(await measure_point(asking, self._wanted.questions, size, steps[-1]))
+            if size == self._wanted.memories:
+                asked = await self._ask(tenant)
+                for part in PARTS:
+                    self._say(f"asking {100 * part:g} % of them")
+                    scopes.append(
+                        await measure_quality(
+                            self._service, tenant, self._fresh, self._wanted.questions, part
+                        )
+                    )
+        # The engine's share is told of lines that were all embedded, none of them moved.
+        whole = [step for step in steps if step.anew == step.rows] or steps[:1]
+        quality = points[sizes.index(self._wanted.memories)].quality
+        return Measured(
+            self._machine(), embedding, whole[-1], asked, quality, scopes, points, self._notes
+        )
+
+    async def _ask(self, tenant: int) -> list[Asked]:
+        clients = self._wanted.clients
+        async with served(self._service.settings, max(clients)) as http:
+            if http is None:
+                self._notes.append("HTTP was not measured: pip install 'recall[notebook]'.")
+            asking = Asking(self._service, tenant, self._fresh, http)
+            asked: list[Asked] = []
+            for mode in get_args(Mode):
+                for at_once in clients:
+                    self._say(f"asking in mode {mode}, {at_once} at once")
+                    asked += await asking.measure(mode, at_once, self._wanted.questions)
+        return asked
+
+    def _embedding(self) -> Embedding:
+        embedder = self._service.embedder
+        size = min(MOST_EMBEDDED, max(50, self._wanted.memories // 4))
+        texts = embedded_texts(embedder, self._corpus.messages(0, size))
+        found = measure(embedder, texts)
+        against = "SentenceTransformer.encode, float32"
+        return Embedding(
+            found["engine"],
+            found["texts"],
+            figure(
+                found["texts_per_second"], found["library_texts_per_second"], "texts/s", against
+            ),
+            figure(found["query_ms"], found["library_query_ms"], "ms", against),
+            round(found["mean_cosine"], 4),
+            round(found["least_cosine"], 4),
+            found["padding"],
+        )
+
+    def _machine(self) -> dict[str, Any]:
+        with connect(self._service) as connection:
+            ((version, vector, buffers),) = connection.execute(SERVER).fetchall()
+        return {
+            "recall": __version__,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "cores": usable_cores(),
+            "processor": platform.machine(),
+            "python": platform.python_version(),
+            "postgres": version,
+            "pgvector": vector,
+            "shared_buffers": buffers,
+            "model": self._service.profile.model,
+            "corpus": self._corpus.name,
+            "lines": len(self._corpus.lines),
+            "memories": self._wanted.memories,
+        }
+
+
+def _corpus(wanted: Wanted) -> Corpus:
+    if wanted.corpus:
+        return read_corpus(wanted.corpus)
+    size = max(wanted.memories, *wanted.growth, wanted.tenants * TENANT_MEMORIES)
+    # One line in twenty is held out.
+    return made_up(made_up_history(min(size, MOST_MADE_UP) * 20 // 19 + 20))
+
+
+def _name_of_database(settings: Settings) -> str:
+    return urlsplit(settings.direct_url).path.lstrip("/")

@@ -1,0 +1,166 @@
+"""The floors in the database: a question's own SQL, and bare statements, on plain connections."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from pgvector import HalfVector
+from psycopg import AsyncCursor, sql
+from psycopg.rows import dict_row
+
+from recall.base.queries import query
+from recall.bench.figures import Timings
+from recall.contract.values import Question
+from recall.database.units import Database
+from recall.database.vectors import speak_binary
+from recall.embedding import QueryBatcher
+from recall.retrieval.search import Searcher
+from recall.schema import functions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeVar
+
+    from recall.contract.values import Mode
+    from recall.database.units import Connection
+    from recall.runtime.service import Service
+
+    T = TypeVar("T")
+
+#: As wide as a hybrid question's own walk: a floor that finds less would be no floor.
+EF_SEARCH = 100
+NEAREST = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement with its parameters, as the searcher sent it or bare."""
+
+    text: Any
+    values: Any
+
+
+class Tape(Database):
+    """A database that remembers what was sent to it."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service.settings.direct_url, service.settings)
+        self.sent: list[Statement] = []
+
+    async def read(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        tenant: int | None,
+        *,
+        within: float | None = None,
+    ) -> T:
+        """Run `work` and remember its statements."""
+        sent = self.sent
+
+        class Recording(AsyncCursor[Any]):
+            async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+                sent.append(Statement(query, params))
+                return await super().execute(query, params, **options)
+
+        async def recorded(connection: Connection) -> T:
+            connection.cursor_factory = Recording
+            try:
+                return await work(connection)
+            finally:
+                connection.cursor_factory = AsyncCursor
+
+        return await super().read(recorded, tenant, within=within)
+
+
+async def statements_of(
+    service: Service, tenant: int, texts: Sequence[str], mode: Mode, **scope: Any
+) -> list[tuple[Statement, ...]]:
+    """Return what the searcher sends for each question: first for its evidence, then for its hits.
+
+    Asking warms the database for all sides alike; the service's own cache of questions, a batcher
+    of its own keeps cold.
+    """
+    tape, batcher = Tape(service), QueryBatcher(service.embedder)
+    await tape.open()
+    try:
+        searcher = Searcher(tape, service.profile, batcher)
+        sent = []
+        for text in texts:
+            tape.sent.clear()
+            await searcher.recall(tenant, Question(query=text, mode=mode, **scope))
+            sent.append(tuple(tape.sent))
+    finally:
+        await batcher.aclose()
+        await tape.close()
+    return sent
+
+
+def nearest(service: Service, texts: Sequence[str]) -> list[Statement]:
+    """Return the bare HNSW search for each question's nearest chunks, all tenants."""
+    statement = sql.SQL(
+        "select chunk_id, meaning <=> %s::halfvec as distance from embedding"
+        " where profile_id = {profile}"
+        " order by meaning::halfvec({dimension}) <=> %s::halfvec({dimension}) limit {limit}"
+    ).format(profile=service.profile.id, dimension=service.profile.dimension, limit=NEAREST)
+    vectors = [HalfVector(v).to_text() for v in service.embedder.embed_queries(list(texts))]
+    return [Statement(statement, (vector, vector)) for vector in vectors]
+
+
+def connect(service: Service, tenant: int | None = None) -> psycopg.Connection[Any]:
+    """Return a plain connection: of the owner, or as a question of `tenant` runs."""
+    connection = psycopg.connect(service.settings.direct_url, autocommit=True)
+    speak_binary(connection)
+    row = connection.execute(query("vector_schema")).fetchone()
+    vector = row[0] if row else "public"
+    path = f"{functions.read(vector).path}, {vector}"  # a scratch database: nobody else is here
+    connection.execute("select set_config('search_path', %s, false)", [path])
+    if tenant is not None:
+        connection.execute(
+            "select set_config('recall.tenant', %s, false),"
+            " set_config('role', 'recall_service', false)",
+            [str(tenant)],
+        )
+    return connection
+
+
+def connect_for_hnsw(service: Service) -> psycopg.Connection[Any]:
+    """Return an owner's connection that walks HNSW, however few rows there are."""
+    connection = connect(service)
+    connection.execute(f"set hnsw.ef_search = {EF_SEARCH}".encode())
+    for other in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
+        connection.execute(f"set {other} = off".encode())
+    return connection
+
+
+def time_statements(
+    connections: Sequence[psycopg.Connection[Any]], questions: Sequence[Sequence[Statement]]
+) -> Timings:
+    """Send each question's statements, each connection its next when it has an answer."""
+    left = iter(questions)
+
+    def client(connection: psycopg.Connection[Any]) -> list[float]:
+        waits = []
+        cursor = connection.cursor(binary=True)
+        for statements in left:
+            begun = time.perf_counter()
+            for statement in statements:
+                cursor.execute(statement.text, statement.values)
+            waits.append(time.perf_counter() - begun)
+        return waits
+
+    begun = time.perf_counter()
+    if len(connections) == 1:
+        return Timings(tuple(client(connections[0])), time.perf_counter() - begun)
+    with ThreadPoolExecutor(len(connections)) as threads:
+        waits = [wait for found in threads.map(client, connections) for wait in found]
+    return Timings(tuple(waits), time.perf_counter() - begun)
+
+
+def rows(connection: psycopg.Connection[Any], statement: Statement) -> list[dict[str, Any]]:
+    """Return a statement's rows by column name."""
+    cursor = connection.cursor(row_factory=dict_row)
+    return cursor.execute(statement.text, statement.values).fetchall()

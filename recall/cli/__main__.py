@@ -1,5 +1,0 @@
-"""`python -m recall.cli`."""
-
-from recall.cli import app
-
-app()

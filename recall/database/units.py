@@ -1,0 +1,301 @@
+"""One way to use the database: a unit of work.
+
+A unit is one transaction under the role that row-level security binds, with its tenant set in
+the same transaction (`set_config(…, true)`: right behind a transaction pooler too). It has a
+deadline that holds whatever the network does, and takes effect at most once: when a connection is
+lost behind COMMIT, what was committed is looked up before anything is run again.
+
+    run       BEGIN · enter · sign · work · COMMIT      sign: this unit's id in `committed`
+    lost before COMMIT was sent                         run again on a fresh connection
+    lost behind it                                      sign again: it stands there → done
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import UUID, uuid4
+
+import psycopg
+
+from recall.base.faults import Fault, connection_lost, fault_of, translated
+from recall.base.queries import query
+from recall.contract.errors import Misconfigured, Unavailable
+from recall.database.connections import HOW, Connections, cut
+from recall.embedded import keeper
+from recall.schema import functions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from recall.base.settings import Settings
+    from recall.contract.errors import RecallError
+    from recall.database.connections import Connection as Connection
+    from recall.embedded.keeper import Server
+
+T = TypeVar("T")
+
+#: For a unit that serves every tenant (the queue): the owner's role, no tenant.
+NO_TENANT = None
+#: Seconds for a batch of a backfill or for folding counts; for what looks at all there is.
+INDEXING, WHOLE = 60.0, 3600.0
+#: Seconds between what the server is told of a unit's deadline and the deadline itself: an answer
+#: that says why is better than a cut.
+GRACE = 0.5
+#: Seconds for which a server that is away is waited for by every unit; then by each for PATIENCE
+#: only, so that callers hear of it soon.
+RESTART, PATIENCE = 15.0, 2.0
+#: Times that a unit which collided with another is run.
+COLLISIONS = 5
+#: Seconds between two rings of one process: whoever hears one looks again that much later.
+RING_EVERY = 1.0
+
+IN_DOUBT = (
+    "The connection was lost at the last moment and the database has not come back: whether this "
+    "was done is not known. Send it again with the same `key`, which stores nothing twice."
+)
+
+
+@dataclass
+class Unit(Generic[T]):
+    """A unit of work under way: what must be known of it when its connection is lost."""
+
+    work: Callable[[Connection], Awaitable[T]]
+    tenant: int | None
+    deadline: float
+    writes: bool
+    rings: bool = False
+    id: UUID = field(default_factory=uuid4)
+    slot: int = -1
+    connection: Connection | None = None
+    result: T | None = None
+    ending: bool = False  # this attempt's work is done and its COMMIT was sent
+    in_doubt: bool = False  # the answer to an earlier attempt's COMMIT was lost
+    lost: bool = False  # an attempt ended without the server's word
+    rang_at: float | None = None
+
+    def left(self) -> float:
+        """Return the seconds until its deadline."""
+        return self.deadline - time.monotonic()
+
+
+class Database:
+    """The units of work of one process on one database."""
+
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        server: Server | None = None,
+    ) -> None:
+        self.url = url
+        self.server = server  # the embedded one: started again by whoever notices that it is gone
+        self.process = uuid4()  # signs what this process commits, and its rings
+        #: Set by every answer: the server is awake. Who waits for that clears it first.
+        self.answered = asyncio.Event()
+        self.rang_at = -RING_EVERY
+        self.patience = settings.statement_timeout  # seconds for a unit that asks for no other
+        self._search_path = "recall, pg_temp"
+        self._connections = Connections(url, settings.pool_size)
+        self._slots: list[int] = []  # a heap of those that are free
+        self._most_slots = 0
+        self._away_since: float | None = None
+        self._given_up: set[asyncio.Task[Any]] = set()
+
+    async def open(self) -> None:
+        """Connect once, so that a wrong URL or password is said at start and not at first use."""
+        try:
+            async with await psycopg.AsyncConnection.connect(self.url, **HOW) as connection:
+                row = await (await connection.execute(query("vector_schema"))).fetchone()
+        except psycopg.OperationalError as error:
+            raise Misconfigured(f"The database does not answer: {error}".strip()) from error
+        if row is not None:
+            self._search_path = functions.read(row[0]).path
+
+    async def close(self) -> None:
+        """Close every connection; a unit that was given up is not waited for long."""
+        await self._connections.close()
+        if self._given_up:
+            await asyncio.wait(self._given_up, timeout=0.3)
+
+    async def run(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        tenant: int | None,
+        *,
+        within: float | None = None,
+        rings: bool = False,
+    ) -> T:
+        """Run `work` as one pipelined transaction of `tenant` and return what it returned.
+
+        It takes effect once, or, when this raises, not at all; only of a COMMIT whose answer was
+        lost, on a server that then stays away, the sentence says that it is not known. `work` may
+        be called several times. `tenant` None runs as the owner, which only the queue and
+        administration may. `within` are the seconds it may take in all, RECALL_STATEMENT_TIMEOUT
+        by default. `rings` says that it makes jobs: workers elsewhere hear of it with the commit.
+
+        Raises Unavailable when the server stays away or does not answer in time, Overloaded when
+        too many units wait, Invalid when it refuses a value, Broken when it lacks what recall
+        needs.
+        """
+        unit = Unit(work, tenant, self._until(within), writes=True, rings=rings)
+        unit.slot = self._take_slot()
+        try:
+            return await self._repeat(unit)
+        finally:
+            # Where a server may not have noticed yet that a unit ended, its slot is locked there.
+            if not unit.lost:
+                heappush(self._slots, unit.slot)
+
+    async def read(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        tenant: int | None,
+        *,
+        within: float | None = None,
+    ) -> T:
+        """Run `work`, which changes nothing, like `run`, without BEGIN and COMMIT.
+
+        All messages of a pipeline up to its Sync are one implicit transaction, and `set_config(…,
+        true)` holds as long. The two statements would be half of what a unit costs beside its
+        work, 0.3 ms.
+        """
+        return await self._repeat(Unit(work, tenant, self._until(within), writes=False))
+
+    def _until(self, within: float | None) -> float:
+        now = time.monotonic()
+        long_away = self._away_since is not None and now - self._away_since > RESTART
+        return now + (PATIENCE if long_away else within or self.patience)
+
+    def _take_slot(self) -> int:
+        """Return a number that no other unit under way has: the lowest, so that they stay few."""
+        if self._slots:
+            return heappop(self._slots)
+        self._most_slots += 1
+        return self._most_slots
+
+    async def _repeat(self, unit: Unit[T]) -> T:
+        """Run the unit until it is done, until its deadline, or until something else is wrong."""
+        collisions = 0
+        for attempt in count(1):
+            try:
+                result = await self._bounded(unit)
+            except psycopg.Error as error:
+                pause = random.uniform(0, min(0.05 * 2**attempt, 1.0)) if attempt > 1 else 0.0
+                again = fault_of(error) is Fault.NOW and pause < unit.left()
+                if connection_lost(error):
+                    unit.lost = True
+                    unit.in_doubt |= unit.ending
+                    await self._lost()
+                else:
+                    collisions += 1
+                if not again or collisions == COLLISIONS:
+                    raise self._told(unit, error) from error
+                await asyncio.sleep(pause)
+            else:
+                self._away_since = None
+                self.answered.set()
+                self.rang_at = unit.rang_at or self.rang_at
+                return result
+        raise AssertionError("unreachable")
+
+    async def _lost(self) -> None:
+        self._away_since = self._away_since or time.monotonic()
+        await self._connections.drain()
+        if self.server and not keeper.alive(self.server):
+            await asyncio.to_thread(keeper.revive, self.server)
+
+    def _told(self, unit: Unit[T], error: psycopg.Error) -> RecallError:
+        told = Unavailable(IN_DOUBT) if unit.in_doubt else translated(error)
+        if isinstance(told, Unavailable):
+            told.again = self._again()
+        return told
+
+    def _again(self) -> float:
+        """Return the seconds to ask again in: what was away for long stays away for as long."""
+        away = time.monotonic() - self._away_since if self._away_since is not None else 0.0
+        return min(max(away, 1.0), 30.0)
+
+    async def _bounded(self, unit: Unit[T]) -> T:
+        """Make one attempt; when its time is over, or its caller leaves, end it at once."""
+        unit.ending = False
+        attempt = asyncio.create_task(self._attempt(unit))
+        try:
+            await asyncio.wait({attempt}, timeout=max(unit.left() + GRACE, 0.0))
+        except asyncio.CancelledError:
+            self._give_up(attempt, unit)
+            raise
+        if attempt.done():
+            return attempt.result()
+        self._give_up(attempt, unit)
+        await self._lost()
+        raise Unavailable(
+            IN_DOUBT
+            if unit.ending or unit.in_doubt
+            else "The database did not answer in time. Nothing was changed; try again.",
+            self._again(),
+        )
+
+    def _give_up(self, attempt: asyncio.Task[T], unit: Unit[T]) -> None:
+        """End an attempt without waiting for the network; its transaction is rolled back."""
+        unit.lost = True
+        if unit.connection is None:
+            attempt.cancel()
+        else:
+            cut(unit.connection)
+        self._given_up.add(attempt)
+        attempt.add_done_callback(self._gone)
+
+    def _gone(self, attempt: asyncio.Task[Any]) -> None:
+        self._given_up.discard(attempt)
+        if not attempt.cancelled():
+            attempt.exception()  # nobody is left to hear it
+
+    async def _attempt(self, unit: Unit[T]) -> T:
+        async with self._connections.one() as connection:
+            unit.connection = connection
+            try:
+                async with connection.pipeline():
+                    if not unit.writes:
+                        await self._enter(connection, unit)
+                        return await unit.work(connection)
+                    async with connection.transaction():
+                        await self._enter(connection, unit)
+                        return await self._once(connection, unit)
+            finally:
+                unit.connection = None
+
+    async def _once(self, connection: Connection, unit: Unit[T]) -> T:
+        """Do the work and sign it; if an earlier attempt's signature stands, it is done already.
+
+        An attempt whose COMMIT is still on its way holds its signature's row: signing waits for
+        how that ends.
+        """
+        values = {"process": self.process, "slot": unit.slot, "unit": unit.id}
+        signed = await connection.execute(query("sign_unit"), values)
+        if unit.in_doubt:
+            if await signed.fetchone() is None:
+                return unit.result  # type: ignore[return-value]  # what it was before COMMIT
+            unit.in_doubt = False
+        unit.result = await unit.work(connection)
+        if unit.rings and time.monotonic() - self.rang_at > RING_EVERY:
+            unit.rang_at = time.monotonic()
+            await connection.execute(query("ring"), [str(self.process)])
+        unit.ending = True
+        return unit.result
+
+    async def _enter(self, connection: Connection, unit: Unit[T]) -> None:
+        milliseconds = max(round(unit.left() * 1000), 1)
+        await connection.execute(
+            query("enter_unit") if unit.tenant is not None else query("enter_owner_unit"),
+            {
+                "tenant": "" if unit.tenant is None else str(unit.tenant),
+                "search_path": self._search_path,
+                "timeout": f"{milliseconds}ms",
+            },
+        )

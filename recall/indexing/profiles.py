@@ -1,0 +1,58 @@
+"""Profiles: which model's vectors this database holds, and refusing to mix in another's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recall.base.queries import query
+from recall.contract.errors import ModelMismatch, NotFound
+from recall.contract.values import Profile
+from recall.database.units import NO_TENANT
+
+if TYPE_CHECKING:
+    from recall.database.units import Connection, Database
+    from recall.embedding import ModelIdentity
+
+
+async def active(database: Database) -> Profile | None:
+    """Return the active profile, or None before the first start with a model."""
+
+    async def work(connection: Connection) -> Profile | None:
+        row = await (await connection.execute(query("active_profile"))).fetchone()
+        return Profile(*row) if row else None
+
+    return await database.read(work, NO_TENANT)
+
+
+async def ensure(
+    database: Database, identity: ModelIdentity, recipe: str, make: bool = True
+) -> Profile:
+    """Return the active profile when it is this model's; make it when the database has none.
+
+    Who only reads does not `make` one, and is told by NotFound that there is nothing to read.
+    Raises ModelMismatch when other vectors are active: two models' vectors, even of one
+    dimension, cannot be compared.
+    """
+    found = await active(database)
+    if found is None and not make:
+        raise NotFound("Nothing is indexed in this database yet: store something first.")
+    if found is None:
+
+        async def work(connection: Connection) -> None:
+            await connection.execute(query("lock_profiles"))
+            values = [identity.name, identity.revision, identity.dimension, recipe]
+            await connection.execute(query("first_profile"), values)
+
+        await database.run(work, NO_TENANT)
+        found = await active(database)
+        assert found is not None
+    theirs = (found.model, found.revision, found.dimension, found.recipe)
+    if theirs != (identity.name, identity.revision, identity.dimension, recipe):
+        raise ModelMismatch(
+            f"This database holds vectors of {found.model} (revision {found.revision}, "
+            f"{found.dimension} dimensions, recipe {found.recipe}), and RECALL_MODEL opens "
+            f"{identity.name} (revision {identity.revision}, {identity.dimension} dimensions, "
+            f"recipe {recipe}). Set RECALL_MODEL={found.model}, or use a new database and "
+            "backfill it with the new model."
+        )
+    return found

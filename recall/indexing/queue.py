@@ -1,0 +1,223 @@
+"""The queue of memories that the index does not reflect yet, and who holds what of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg.rows import class_row, dict_row
+
+from recall.base.queries import query
+from recall.contract.values import BACKFILL, Claim, Job
+from recall.database.units import INDEXING, NO_TENANT
+from recall.database.vectors import HalfVectors, HalfVectorsDumper
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from typing import Any
+
+    import numpy as np
+
+    from recall.contract.values import Chunk, Profile
+    from recall.database.units import Connection, Database
+
+#: Parked memories read at once.
+PAGE = 200
+#: Seconds that a chunk may take to be written, graph included, on a slow and busy server.
+SECONDS_A_ROW = 0.05
+
+
+async def claim(database: Database, limit: int, lease: float, lane: int = BACKFILL) -> list[Claim]:
+    """Claim up to `limit` due jobs of one lane up to `lane` for `lease` seconds, oldest first."""
+
+    async def work(connection: Connection) -> list[Claim]:
+        await connection.execute(query("park_deadly"))
+        values = {"limit": limit, "lease": lease, "lane": lane}
+        async with connection.cursor(row_factory=class_row(Claim)) as cursor:
+            await cursor.execute(query("claim"), values)
+            return await cursor.fetchall()
+
+    return await database.run(work, NO_TENANT)
+
+
+async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
+    """Return what claimed jobs are about; those of memories erased meanwhile are left out."""
+    held = {claim.memory_id: claim for claim in claims}
+
+    async def work(connection: Connection) -> list[Job]:
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query("memories_to_index"), [list(held)])
+            rows = {row["memory_id"]: row for row in await cursor.fetchall()}
+        return [
+            Job(tenant_id=claim.tenant_id, token=claim.token, lane=claim.lane, **rows[id])
+            for id, claim in held.items()
+            if id in rows
+        ]
+
+    return await database.read(work, NO_TENANT)
+
+
+async def renew(database: Database, claims: Iterable[Claim], lease: float) -> set[int]:
+    """Hold claims for `lease` seconds from now; return the memories whose claim still stood."""
+    values = _tokens(claims) | {"lease": lease}
+
+    async def work(connection: Connection) -> set[int]:
+        cursor = await connection.execute(query("renew"), values)
+        return {row[0] for row in await cursor.fetchall()}
+
+    return await database.run(work, NO_TENANT)
+
+
+async def finish(
+    database: Database,
+    profile: Profile,
+    jobs: Sequence[Job],
+    chunks: Mapping[int, Sequence[Chunk]],
+    vectors: Mapping[int, np.ndarray],
+) -> int:
+    """Write the chunks of one tenant's `jobs` and drop the jobs, in one transaction.
+
+    `chunks` and `vectors` ([chunks, dimension]) are by memory id. A job whose claim was lost is
+    left alone, chunks and all. Returns how many were finished.
+    """
+    claims = [[job.memory_id for job in jobs], [job.token for job in jobs]]
+    indexed = {job.memory_id for job in jobs if job.indexed}
+
+    async def work(connection: Connection) -> int:
+        await connection.execute(query("without_waiting"))
+        cursor = await connection.execute(query("finish"), claims)
+        held = sorted(row[0] for row in await cursor.fetchall())
+        if held:
+            if stale := sorted(indexed.intersection(held)):
+                await connection.execute(query("drop_chunks"), [profile.id, stale])
+            await _write(connection, profile, jobs[0].language, held, (chunks, vectors))
+        return len(held)
+
+    # A connection that fell silent is not waited for longer than the rows may take.
+    rows = sum(len(chunks[job.memory_id]) for job in jobs)
+    within = database.patience + SECONDS_A_ROW * rows
+    return await database.run(work, jobs[0].tenant_id, within=within)
+
+
+async def _write(
+    connection: Connection,
+    profile: Profile,
+    language: str,
+    held: Sequence[int],
+    made: tuple[Mapping[int, Sequence[Chunk]], Mapping[int, np.ndarray]],
+) -> None:
+    import numpy as np
+
+    chunks, vectors = made
+    rows = [(memory, chunk) for memory in held for chunk in chunks[memory]]
+    oid = await (await connection.execute(query("halfvec_oid"))).fetchone()
+    connection.adapters.register_dumper(HalfVectors, HalfVectorsDumper)
+    heads: dict[str, int] = {}  # each once, with its number from 1
+    head_of = [heads.setdefault(" ".join(chunk.head), len(heads) + 1) for _, chunk in rows]
+    values: dict[str, Any] = {
+        "profile": profile.id,
+        "language": language,
+        "memories": [memory for memory, _ in rows],
+        "pieces": [chunk.piece for _, chunk in rows],
+        "starts": [chunk.starts for _, chunk in rows],
+        "ends": [chunk.ends for _, chunk in rows],
+        "tokens": [" ".join(token.text for token in chunk.tokens) for _, chunk in rows],
+        "places": [" ".join(str(token.place) for token in chunk.tokens) for _, chunk in rows],
+        "heads": list(heads),
+        "head_of": head_of,
+        "meanings": HalfVectors(np.concatenate([vectors[m] for m in held]), oid[0] if oid else 0),
+    }
+    await connection.execute(query("write_chunks"), values)
+
+
+async def fail(database: Database, errors: Mapping[Claim, str]) -> None:
+    """Put failed jobs back with their errors, to be tried later; the fifth failure parks one."""
+    values = _tokens(errors) | {"errors": list(errors.values())}
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(query("fail"), values)
+
+    await database.run(work, NO_TENANT)
+
+
+async def release(
+    database: Database, claims: Iterable[Claim | Job], within: float | None = None
+) -> None:
+    """Give claims back as if they had never been made."""
+    values = _tokens(claims)
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(query("release"), values)
+
+    await database.run(work, NO_TENANT, within=within)
+
+
+def _tokens(claims: Iterable[Claim | Job]) -> dict[str, Any]:
+    held = [(claim.memory_id, claim.token) for claim in claims]
+    return {"memories": [memory for memory, _ in held], "tokens": [token for _, token in held]}
+
+
+async def next_due(database: Database, lane: int = BACKFILL) -> float | None:
+    """Return the seconds until the next job of a lane up to `lane` is due, None if none waits."""
+
+    async def work(connection: Connection) -> float | None:
+        row = await (await connection.execute(query("next_due"), {"lane": lane})).fetchone()
+        return row[0] if row else None
+
+    return await database.read(work, NO_TENANT)
+
+
+async def unindexed(database: Database, tenant: int, ids: Sequence[int]) -> tuple[int, int]:
+    """Return how many of these memories still wait to be indexed, and how many were given up."""
+
+    async def work(connection: Connection) -> tuple[int, int]:
+        row = await (await connection.execute(query("unindexed"), [list(ids)])).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    return await database.read(work, tenant)
+
+
+async def parked(
+    database: Database, tenant: int, limit: int, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest `limit` memories that were given up, each with the reason, by column name.
+
+    `before` is the id of the last one of the page before.
+    """
+
+    async def work(connection: Connection) -> list[dict[str, Any]]:
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query("parked"), {"limit": limit, "before": before})
+            return await cursor.fetchall()
+
+    return await database.read(work, tenant)
+
+
+async def all_parked(database: Database, tenant: int) -> AsyncIterator[dict[str, Any]]:
+    """Yield every memory that was given up, the newest first, as `parked` does."""
+    before: int | None = None
+    while page := await parked(database, tenant, PAGE, before):
+        for row in page:
+            yield row
+        before = page[-1]["id"]
+
+
+async def retry(database: Database, tenant: int, ids: Sequence[int] | None = None) -> int:
+    """Queue memories that were given up again, these or all; return how many there were."""
+
+    async def work(connection: Connection) -> int:
+        values = {"ids": None if ids is None else list(ids)}
+        return len(await (await connection.execute(query("retry"), values)).fetchall())
+
+    return await database.run(work, tenant, rings=True)
+
+
+async def compact(database: Database) -> int:
+    """Fold what indexing appended (word counts, new words); return the counts written."""
+
+    async def work(connection: Connection) -> int:
+        await connection.execute(query("sweep_signatures"))
+        row = await (await connection.execute(query("compact"))).fetchone()
+        return int(row[0]) if row else 0
+
+    return await database.run(work, NO_TENANT, within=INDEXING)

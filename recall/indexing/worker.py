@@ -1,0 +1,311 @@
+"""The worker: claim, read, cut, embed, write. Any number of them, anywhere.
+
+A batch is embedded off the event loop; no transaction is open meanwhile, and a heartbeat holds the
+claims for as long as it takes. What fails is tried in halves until the memories at fault are
+alone: they are put back with their error, the others are indexed. Where everything fails the
+system is at fault, nothing is booked on any memory, and the worker says so and tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+from recall.base.faults import Fault, fault_of
+from recall.base.supervisor import Duty
+from recall.contract.errors import Broken, RecallError
+from recall.contract.values import BACKFILL, LIVE, Job
+from recall.indexing import queue
+from recall.indexing.holding import Holding
+from recall.indexing.recipe import chunk_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from recall.base.settings import Settings
+    from recall.base.supervisor import Supervisor
+    from recall.contract.values import Chunk, Claim, Profile
+    from recall.database.units import Database
+    from recall.embedding import QueryBatcher
+
+log = logging.getLogger("recall.worker")
+
+T = TypeVar("T")
+
+#: While one loop writes, the other embeds. A third takes live memories alone, which wait for no
+#: batch of a backfill.
+BACKFILL_LOOPS = 2
+#: Seconds before a worker that could not work tries again, and the longest such pause.
+FIRST_PAUSE, LAST_PAUSE = 1.0, 5.0
+#: What was appended is folded after so many memories, and when the queue runs empty.
+COMPACT_EVERY = 20_000
+#: Bytes of text read, embedded and written together; characters embedded in one call, between
+#: which a worker that is told to stop can leave.
+LONGEST_PART = 100_000
+#: Memories that must fail one by one, with none that is indexed, before the system is to blame.
+WITNESSES = 3
+#: What is cut and embedded to learn whether anything can be.
+PROBE = Job(
+    memory_id=0,
+    tenant_id=0,
+    token=0,
+    lane=LIVE,
+    language="simple",
+    kind="note",
+    content="Is the engine at fault, or the memory?",
+    title=None,
+    role=None,
+    author=None,
+    user_id=None,
+    session_id=None,
+    created_at=datetime(2000, 1, 1, tzinfo=UTC),
+    indexed=False,
+)
+
+
+class Unembeddable(Exception):
+    """Cutting or embedding failed: by the texts, or by the engine."""
+
+
+class Indexed(NamedTuple):
+    """What one step did: memories indexed, memories that failed, and what stopped it."""
+
+    done: int = 0
+    failed: int = 0
+    fault: RecallError | None = None
+
+
+class Worker:
+    """Indexes queued memories until told to stop."""
+
+    def __init__(
+        self, database: Database, batcher: QueryBatcher, profile: Profile, settings: Settings
+    ) -> None:
+        self._database = database
+        self._batcher = batcher
+        self._profile = profile
+        self._batch = settings.batch
+        self._holding = Holding(database, settings.lease)
+        self._wakes: set[asyncio.Event] = set()  # of each loop
+        self._stopping = False
+        self._since_compaction = 0
+
+    def nudge(self) -> None:
+        """Say that there is something to do."""
+        for wake in self._wakes:
+            wake.set()
+
+    def stop(self) -> None:
+        """Finish the part in hand, give the rest back, and return from every duty."""
+        self._stopping = True
+        self._holding.stop()
+        self.nudge()
+
+    def start(self, supervisor: Supervisor) -> None:
+        """Index beside everything else until stopped."""
+        for lane in (LIVE, *[BACKFILL] * BACKFILL_LOOPS):
+            supervisor.start("Indexing", partial(self._loop, lane), needed=True, stop=self.stop)
+        supervisor.start("The heartbeat of claims", self._holding.beat, needed=True)
+
+    async def drain(self, told: Callable[[int], None] = lambda done: None) -> int:
+        """Index everything that is due now; return how many memories were, telling each step's.
+
+        Raises what keeps it from indexing.
+        """
+
+        async def until_empty() -> int:
+            total = 0
+            while (indexed := await self.step()) != Indexed():
+                if indexed.fault:
+                    raise indexed.fault
+                told(indexed.done)
+                total += indexed.done
+            return total
+
+        beating = asyncio.create_task(self._holding.beat(Duty("", needed=True)))
+        try:
+            loops = [asyncio.create_task(until_empty()) for _ in range(BACKFILL_LOOPS)]
+            total = sum(await _together(loops))
+        finally:
+            beating.cancel()
+        await self._compact(1)
+        return total
+
+    async def _loop(self, lane: int, duty: Duty) -> None:
+        wake = asyncio.Event()
+        self._wakes.add(wake)
+        pause = FIRST_PAUSE
+        try:
+            while not self._stopping:
+                wake.clear()
+                duty.works()
+                try:
+                    due = await self._all_due(lane, duty)
+                except RecallError as error:
+                    duty.fails(error)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, LAST_PAUSE)
+                    continue
+                duty.rests()
+                pause = FIRST_PAUSE
+                with suppress(TimeoutError):  # nothing is asked before something is due or rings
+                    await asyncio.wait_for(wake.wait(), due)
+        finally:
+            self._wakes.discard(wake)
+
+    async def _all_due(self, lane: int, duty: Duty) -> float | None:
+        """Index what is due; return the seconds until more is, None if nothing waits."""
+        while not self._stopping and (indexed := await self.step(lane)) != Indexed():
+            if indexed.fault:
+                raise indexed.fault
+            duty.works()
+        due = await queue.next_due(self._database, lane)
+        if due is None:
+            await self._compact(1)
+        return due
+
+    async def step(self, lane: int = BACKFILL) -> Indexed:
+        """Claim a batch of one lane up to `lane`, index it, and say what became of it.
+
+        Raises Unavailable when the database is away; what was not done is given back.
+        """
+        claims = await queue.claim(self._database, self._batch, self._holding.lease, lane)
+        self._holding.take(claims)
+        total = Indexed()
+        try:
+            for part in _runs(claims, lambda claim: claim.bytes):
+                if self._stopping or total.fault:
+                    break
+                done, failed, fault = await self._index_part(part, total)
+                total = Indexed(total.done + done, total.failed + failed, fault)
+        finally:
+            await self._holding.give_back(claims)
+        if total.done:
+            await self._compact(COMPACT_EVERY)
+        return total
+
+    async def _index_part(self, claims: Sequence[Claim], before: Indexed) -> Indexed:
+        """Index claims that fit together; book failures where it is certain whose they are."""
+        failures: dict[Claim, Exception] = {}
+        done = await self._index_in_halves(claims, failures, proven=before.done > 0)
+        if not failures:
+            return Indexed(done)
+        errors = list(failures.values())
+        if not (done or before.done) and not await self._memories_at_fault(errors):
+            return Indexed(fault=_as_recall_error(errors[0]))
+        said = {claim: _said(error) for claim, error in failures.items()}
+        for claim, sentence in said.items():
+            log.warning("Memory %d cannot be indexed: %s", claim.memory_id, sentence)
+        await queue.fail(self._database, said)
+        self._holding.drop([*failures])
+        return Indexed(done, len(failures))
+
+    async def _index_in_halves(
+        self, claims: Sequence[Claim], failures: dict[Claim, Exception], proven: bool
+    ) -> int:
+        """Index claims together, or else in halves; note who fails alone. Returns how many did not.
+
+        Stops early when nothing is indexed and WITNESSES memories failed one by one.
+        """
+        try:
+            await self._index(claims)
+        except Exception as error:  # the one job boundary: whatever a memory causes, it is kept
+            if fault_of(error) in {Fault.NOW, Fault.LATER}:
+                raise
+            if len(claims) == 1:
+                failures[claims[0]] = error
+                return 0
+            middle = len(claims) // 2
+            done = await self._index_in_halves(claims[:middle], failures, proven)
+            if not (done or proven) and len(failures) >= WITNESSES:
+                return 0
+            return done + await self._index_in_halves(claims[middle:], failures, proven or done > 0)
+        self._holding.drop(claims)
+        return len(claims)
+
+    async def _memories_at_fault(self, errors: Sequence[Exception]) -> bool:
+        """Return whether failures, none of which stands beside a success, are the memories' own."""
+        if all(fault_of(error) is Fault.INPUT for error in errors):
+            return True
+        if not all(isinstance(error, Unembeddable) for error in errors):
+            return False
+        try:
+            await self._embed([PROBE])
+        except Exception:  # whatever it is, it is not the memories'
+            return False
+        return True
+
+    async def _index(self, claims: Sequence[Claim]) -> None:
+        jobs = await queue.read_jobs(self._database, claims)
+        try:
+            chunks, vectors = await self._embed(jobs)
+        except RecallError:
+            raise
+        except Exception as error:
+            raise Unembeddable(_said(error)) from error
+        ordered = sorted(jobs, key=lambda job: job.tenant_id)
+        for _, of_tenant in groupby(ordered, key=lambda job: job.tenant_id):
+            done = await queue.finish(
+                self._database, self._profile, list(of_tenant), chunks, vectors
+            )
+            self._since_compaction += done
+
+    async def _embed(
+        self, jobs: Sequence[Job]
+    ) -> tuple[dict[int, list[Chunk]], dict[int, np.ndarray]]:
+        chunks = await asyncio.to_thread(chunk_jobs, jobs, self._batcher.embedder)
+        texts = [chunk.embedded for of_job in chunks.values() for chunk in of_job]
+        parts = [await self._batcher.embed_documents(part) for part in _runs(texts, len)]
+        matrix = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        vectors = {}
+        begin = 0
+        for memory, of_job in chunks.items():
+            vectors[memory] = matrix[begin : begin + len(of_job)]
+            begin += len(of_job)
+        return chunks, vectors
+
+    async def _compact(self, threshold: int) -> None:
+        if self._since_compaction >= threshold:
+            self._since_compaction = 0
+            await queue.compact(self._database)
+
+
+async def _together(tasks: Sequence[asyncio.Task[int]]) -> list[int]:
+    """Wait for all, and end the others when one fails: nobody works on unheard."""
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, Unembeddable) else f"{type(error).__name__}: {error}"
+
+
+def _as_recall_error(error: Exception) -> RecallError:
+    if isinstance(error, RecallError):
+        return error
+    return Broken(f"Indexing fails whatever the memory: {_said(error)}.")
+
+
+def _runs(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Cut items into runs that take at most LONGEST_PART together, or of one larger item."""
+    run: list[T] = []
+    taken = 0
+    for item in items:
+        if run and taken + size(item) > LONGEST_PART:
+            yield run
+            run, taken = [], 0
+        run.append(item)
+        taken += size(item)
+    if run:
+        yield run

@@ -1,0 +1,123 @@
+"""Keys: who may ask as which tenant. A key is shown once and kept as a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recall.base.queries import query
+from recall.contract.errors import Invalid, NotFound
+from recall.database.units import NO_TENANT
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from recall.database.units import Connection, Database
+
+
+LONGEST_TENANT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it is listed: everything but the key."""
+
+    id: int
+    tenant: str
+    name: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def digest(key: str) -> bytes:
+    """Return what is kept of a key. Keys are random, so a plain SHA-256 cannot be guessed back."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def create(database: Database, tenant: str, name: str) -> str:
+    """Make a key for `tenant`, which is made when it does not exist, and return the key."""
+    _check(tenant)
+    key = f"recall_{secrets.token_urlsafe(32)}"
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(query("ensure_tenant"), [tenant])
+        await connection.execute(query("create_key"), [name, digest(key), tenant])
+
+    await database.run(work, NO_TENANT)
+    return key
+
+
+def _check(tenant: str) -> None:
+    """Refuse a tenant's name that the database would refuse."""
+    if not 1 <= len(tenant) <= LONGEST_TENANT:
+        raise Invalid(f"A tenant's name has 1 to {LONGEST_TENANT} characters.", "tenant")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in tenant):
+        raise Invalid("A tenant's name must be text in UTF-8.", "tenant")
+
+
+async def listed(database: Database) -> list[Key]:
+    """Return every key, oldest first."""
+
+    async def work(connection: Connection) -> list[Key]:
+        return [Key(*row) for row in await (await connection.execute(query("keys"))).fetchall()]
+
+    return await database.read(work, NO_TENANT)
+
+
+async def revoke(database: Database, id: int) -> None:
+    """Make a key open nothing any more; NotFound when there is no such live key."""
+
+    async def work(connection: Connection) -> bool:
+        return await (await connection.execute(query("revoke_key"), [id])).fetchone() is not None
+
+    if not await database.run(work, NO_TENANT):
+        raise NotFound(f"There is no live key {id}.")
+
+
+async def any_live(database: Database) -> bool:
+    """Return whether any key opens anything."""
+
+    async def work(connection: Connection) -> bool:
+        row = await (await connection.execute(query("any_live_key"))).fetchone()
+        return row is not None and bool(row[0])
+
+    return await database.read(work, NO_TENANT)
+
+
+async def tenant_of(database: Database, digest: bytes) -> int | None:
+    """Return the tenant that the key of this digest opens, or None."""
+
+    async def work(connection: Connection) -> int | None:
+        row = await (await connection.execute(query("tenant_of_key"), [digest])).fetchone()
+        return row[0] if row else None
+
+    return await database.read(work, NO_TENANT)
+
+
+async def tenant_id(database: Database, name: str) -> int:
+    """Return the id of the tenant called `name`, which is made when it does not exist."""
+    _check(name)
+
+    async def work(connection: Connection) -> int:
+        await connection.execute(query("ensure_tenant"), [name])
+        row = await (await connection.execute(query("tenant_by_name"), [name])).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    return await database.run(work, NO_TENANT)
+
+
+async def known_tenant(database: Database, name: str) -> int:
+    """Return the id of the tenant called `name`; NotFound when there is none."""
+    _check(name)
+
+    async def work(connection: Connection) -> int | None:
+        row = await (await connection.execute(query("tenant_by_name"), [name])).fetchone()
+        return int(row[0]) if row else None
+
+    found = await database.read(work, NO_TENANT)
+    if found is None:
+        raise NotFound(f"There is no tenant {name!r}.")
+    return found

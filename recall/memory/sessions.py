@@ -1,0 +1,123 @@
+"""Reading sessions back, a page at a time, in both directions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, StrictBool, StrictInt, TypeAdapter
+
+from recall.base.queries import query
+from recall.contract.errors import Invalid, NotFound
+from recall.contract.values import Time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from typing import LiteralString
+
+    from recall.database.units import Connection, Database
+
+#: What a cursor is made of: time, id, whether it leads back.
+_PLACE = TypeAdapter(tuple[Time, Annotated[StrictInt, Field(ge=0, lt=2**63 - 1)], StrictBool])
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place between two rows, and which way to read from it; opaque outside."""
+
+    at: datetime
+    id: int
+    back: bool
+
+    def __str__(self) -> str:
+        packed = json.dumps([self.at.isoformat(), self.id, self.back]).encode()
+        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Return the cursor that `text` stands for; Invalid when recall never gave it out."""
+        try:
+            packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            return cls(*_PLACE.validate_json(packed))
+        except ValueError as error:  # base64's and pydantic's own are ValueErrors too
+            raise Invalid("cursor is not one that recall gave out.", "cursor") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows by column name, and the cursors of the pages before and behind them, if any."""
+
+    rows: tuple[dict[str, Any], ...]
+    previous: str | None
+    next: str | None
+
+
+async def sessions(database: Database, tenant: int, cursor: str | None, limit: int) -> Page:
+    """Return a page of sessions, those with the newest message first."""
+
+    async def work(connection: Connection) -> Page:
+        statements = (query("sessions_page"), query("sessions_page_back"))
+        return await _page(connection, statements, cursor, {"limit": limit}, "last_at")
+
+    return await database.read(work, tenant)
+
+
+async def messages(
+    database: Database, tenant: int, session: str, cursor: str | None, limit: int
+) -> Page:
+    """Return a page of a session's messages, oldest first; NotFound when there is no session."""
+
+    async def work(connection: Connection) -> Page:
+        row = await (await connection.execute(query("session_by_key"), [session])).fetchone()
+        if row is None:
+            raise NotFound(f"There is no session {session!r}.")
+        statements = (query("messages_page"), query("messages_page_back"))
+        values = {"session": row[0], "limit": limit}
+        return await _page(connection, statements, cursor, values, "created_at")
+
+    return await database.read(work, tenant)
+
+
+async def _page(
+    connection: Connection,
+    statements: tuple[LiteralString, LiteralString],
+    cursor: str | None,
+    values: dict[str, Any],
+    time: str,
+) -> Page:
+    place = Cursor.parse(cursor) if cursor else None
+    back = place is not None and place.back
+    limit = values["limit"]
+    # One row more than asked tells whether there is another page.
+    values |= {
+        "limit": limit + 1,
+        "at": place.at if place else None,
+        "id": place.id if place else 0,
+    }
+    rows = await _rows(connection, statements[back], values)
+    more = len(rows) > limit
+    rows = rows[:limit]
+    if back:
+        rows.reverse()
+    if not rows:  # the rows of this page were erased; those before it may be there
+        before = Cursor(place.at, place.id + 1, back=True) if place and not back else None
+        return Page((), str(before) if before else None, None)
+    first = Cursor(rows[0][time], rows[0]["id"], back=True)
+    last = Cursor(rows[-1][time], rows[-1]["id"], back=False)
+    return Page(
+        tuple(rows),
+        str(first) if (more if back else place is not None) else None,
+        str(last) if (True if back else more) else None,
+    )
+
+
+async def _rows(
+    connection: Connection, statement: LiteralString, values: dict[str, Any]
+) -> list[dict[str, Any]]:
+    cursor = await connection.execute(statement, values)
+    found: Sequence[tuple[Any, ...]] = await cursor.fetchall()
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found]

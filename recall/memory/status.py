@@ -1,0 +1,40 @@
+"""How much is remembered, how much of it waits, and on what it runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from recall.base.queries import query
+from recall.database.units import NO_TENANT
+
+if TYPE_CHECKING:
+    from recall.contract.values import Profile
+    from recall.database.units import Connection, Database
+
+
+async def status(database: Database, tenant: int, profile: Profile | None) -> dict[str, Any]:
+    """Return the counts of `tenant`, the active profile and the database's versions and size."""
+
+    async def work(connection: Connection) -> dict[str, Any]:
+        counts = await _row(connection, "status")
+        server = await _row(connection, "server")
+        return {**counts, "profile": asdict(profile) if profile else None, "database": server}
+
+    return await database.read(work, tenant)
+
+
+async def _row(connection: Connection, statement: str) -> dict[str, Any]:
+    cursor = await connection.execute(query(statement))
+    row = await cursor.fetchone()
+    names = [column.name for column in cursor.description or ()]
+    return dict(zip(names, row or (), strict=True))
+
+
+async def ready(database: Database) -> None:
+    """Ask the database for an answer; raises Unavailable when it has none."""
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(query("ready"))
+
+    await database.read(work, NO_TENANT)

@@ -1,0 +1,41 @@
+"""The sample history that a first start on an empty embedded database has to be asked about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recall.base.queries import query
+from recall.contract.values import BACKFILL, Message, Note
+from recall.database.units import NO_TENANT
+from recall.memory.memories import store_messages, store_notes
+
+if TYPE_CHECKING:
+    from recall.database.units import Connection, Database
+
+FILE = Path(__file__).parent / "sample.jsonl"
+
+
+async def load_sample(database: Database, tenant: int) -> int:
+    """Store the sample history when the database has no memory at all; return its size or 0."""
+
+    async def empty(connection: Connection) -> bool:
+        row = await (await connection.execute(query("empty"))).fetchone()
+        return bool(row and row[0])
+
+    async def store(connection: Connection) -> int:
+        stored = await store_messages(connection, messages, BACKFILL)
+        return stored.accepted + (await store_notes(connection, notes, BACKFILL)).accepted
+
+    if not await database.read(empty, NO_TENANT):
+        return 0
+    messages: list[Message] = []
+    notes: list[Note] = []
+    for line in FILE.read_text(encoding="utf-8").splitlines():
+        value = json.loads(line)
+        if value.pop("type") == "message":
+            messages.append(Message(**value))
+        else:
+            notes.append(Note(**value))
+    return await database.run(store, tenant, rings=True)

@@ -1,0 +1,205 @@
+"""Bring a database's schema to this code's: run-once migrations, functions, and what was lost.
+
+`sql/migrations/NNNN_what.sql` run once, in order, and never change: their checksums are kept and
+verified. `sql/functions/*.sql` are defined in a schema of this version. What a restore lost is made
+again (`recall/schema/shape.py`). Everything happens in one transaction on the direct URL, under a
+transaction-scoped advisory lock, so any number of processes may start at once; where nothing is to
+be done, nothing is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from recall.base.queries import SQL, query
+from recall.contract.errors import SchemaRefused
+from recall.schema import functions, shape
+from recall.schema.ground import RUN, ground, prepare, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+log = logging.getLogger("recall.migrate")
+
+#: A line of a migration with which older versions may live.
+_COMPATIBLE = re.compile(r"^-- compatible$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file of `sql/migrations`, and whether this database has it."""
+
+    name: str
+    checksum: str
+    text: str
+    applied: bool = False
+
+    @property
+    def compatible(self) -> bool:
+        """Whether an older version may run beside it."""
+        return _COMPATIBLE.search(self.text) is not None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """This code's migrations, and the names of those that only a newer version knows."""
+
+    migrations: list[Migration]
+    newer: list[str]
+
+    @property
+    def pending(self) -> list[Migration]:
+        """The migrations that this database lacks."""
+        return [migration for migration in self.migrations if not migration.applied]
+
+
+def migrate(url: str) -> list[str]:
+    """Apply what `url`'s database lacks and return the names of the migrations applied.
+
+    Makes again what a restore lost, and logs it. Raises SchemaRefused when the database is newer
+    than this code, a migration that it has was changed or fails, or rows are lost that nothing can
+    make again; Misconfigured when pgvector is missing or too old or the role may not do it;
+    Unavailable when nobody answers.
+    """
+    with transaction(url) as connection:
+        connection.execute(query("lock_migrations"))
+        vector = prepare(connection)
+        ledger = _compare(connection)
+        for migration in ledger.pending:
+            _apply(connection, migration, vector)
+            log.info("Applied migration %s", migration.name)
+        if not ledger.newer:
+            shape.mend(connection, vector)
+        functions.define(connection, functions.read(vector, SQL / "functions"))
+        return [migration.name for migration in ledger.pending]
+
+
+def status(url: str) -> list[Migration]:
+    """Return every migration of this code and whether `url`'s database has it; changes nothing."""
+    with transaction(url) as connection:
+        return _compare(connection).migrations
+
+
+def known(url: str) -> None:
+    """Raise SchemaRefused unless this code has migrated `url`'s database; changes nothing."""
+    with transaction(url) as connection:
+        _known(connection)
+
+
+def check(url: str) -> None:
+    """Raise SchemaRefused unless `url`'s database is whole and this code's; changes nothing."""
+    with transaction(url) as connection:
+        parts, _ = _differences(connection)
+        if parts:
+            raise SchemaRefused(
+                f"The database has lost {len(parts)} parts of recall's schema, as a restore may "
+                f"({shape.named(parts[0])}); {RUN}."
+            )
+
+
+def differences(url: str) -> tuple[list[str], list[str]]:
+    """Return what `url`'s database has lost, and policies and grants beyond recall's own.
+
+    Both as statements; changes nothing.
+    """
+    with transaction(url) as connection:
+        return _differences(connection)
+
+
+def first(url: str, otherwise: Callable[[str], object]) -> Callable[[str], object]:
+    """Return what to do first with an embedded database: `migrate` one that is new."""
+    with transaction(url) as connection:
+        return otherwise if _has_ledger(connection) else migrate
+
+
+def prune(url: str) -> list[str]:
+    """Drop the functions of all other versions, which must no longer run; return what was run."""
+    with transaction(url) as connection:
+        connection.execute(query("lock_migrations"))
+        own = functions.read(prepare(connection), SQL / "functions").schema
+        found = connection.execute(query("other_functions"), {"own": own}).fetchall()
+        for (statement,) in found:
+            connection.execute(statement)
+        connection.execute(query("forget_other_functions"), [own])
+        return [statement for (statement,) in found]
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _has_ledger(connection: Connection) -> bool:
+    row = connection.execute(query("has_ledger")).fetchone()
+    return bool(row and row[0])
+
+
+def _compare(connection: Connection) -> Ledger:
+    kept: dict[str, tuple[str, bool]] = {}
+    if _has_ledger(connection):
+        rows = connection.execute(query("applied_migrations")).fetchall()
+        kept = {name: (checksum, compatible) for name, checksum, compatible in rows}
+    found = []
+    for file in sorted((SQL / "migrations").glob("*.sql")):
+        text = file.read_text(encoding="utf-8")
+        checksum = _checksum(text)
+        ran, _ = kept.pop(file.stem, (None, False))
+        if ran not in {None, checksum}:
+            raise SchemaRefused(
+                f"The migration {file.stem} was changed after this database ran it; "
+                "migrations are immutable: restore the file and add a new one."
+            )
+        found.append(Migration(file.stem, checksum, text, applied=ran is not None))
+    if refused := sorted(name for name, (_, compatible) in kept.items() if not compatible):
+        raise SchemaRefused(
+            f"The database is newer than this recall: it has {', '.join(refused)}; upgrade recall."
+        )
+    return Ledger(found, sorted(kept))
+
+
+def _apply(connection: Connection, migration: Migration, vector: str) -> None:
+    functions.walk(connection, "recall, pg_temp")
+    try:
+        connection.execute(functions.spelled(migration.text, vector).encode())
+    except (psycopg.errors.InsufficientPrivilege, psycopg.OperationalError):
+        raise
+    except psycopg.Error as error:
+        raise SchemaRefused(
+            f"The migration {migration.name} fails here, and nothing was changed: "
+            f"{error.diag.message_primary or error}."
+        ) from error
+    row = [migration.name, migration.checksum, migration.compatible]
+    functions.walk(connection)
+    connection.execute(query("record_migration"), row)
+
+
+def _known(connection: Connection) -> tuple[Ledger, str]:
+    """Return the ledger and pgvector's schema of a database that this code has migrated."""
+    _, vector, _ = ground(connection)
+    ledger = _compare(connection)
+    if ledger.pending or vector is None:
+        have = any(migration.applied for migration in ledger.migrations)
+        lacks = ", ".join(migration.name for migration in ledger.pending) or "pgvector"
+        raise SchemaRefused(
+            f"The database is older than this recall: it lacks {lacks}; {RUN}."
+            if have
+            else f"The database has no schema of recall's yet; {RUN}."
+        )
+    return ledger, vector
+
+
+def _differences(connection: Connection) -> tuple[list[str], list[str]]:
+    ledger, vector = _known(connection)
+    # What a newer version made of the schema is the newer version's to judge.
+    parts, beyond = ([], []) if ledger.newer else shape.compared(connection, vector)
+    wanted = functions.read(vector, SQL / "functions")
+    lacking = functions.lacking(connection, wanted)
+    return [*parts, *(f"create function {wanted.schema}.{name}" for name in lacking)], beyond

@@ -1,0 +1,161 @@
+"""Before a start: what would fail later, slowly or half done, is found and said at once.
+
+One connection, one question to the catalogue. Who only reads is refused by less: a server that
+lets nothing be written serves readers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from recall.base import connecting, urls
+from recall.base.queries import query
+from recall.contract.errors import Misconfigured
+from recall.schema.ground import OLDEST_VECTOR, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Facts = dict[str, Any]
+
+log = logging.getLogger("recall.preflight")
+
+#: Seconds for all of it: one attempt to connect, and a little.
+PATIENCE = connecting.SECONDS + 1.5
+OLDEST_POSTGRES = 140000
+
+
+async def check(url: str, direct: str, writes: bool = True) -> None:
+    """Raise Misconfigured when recall cannot run on `url`, with `direct` for its schema.
+
+    `writes` is whether the caller stores anything. Takes ten seconds or so where nobody answers,
+    and changes nothing.
+    """
+    try:
+        # The look-up of a name knows no deadline; its thread is left to itself.
+        await asyncio.wait_for(asyncio.to_thread(_look, url, direct, writes), PATIENCE)
+    except TimeoutError as error:
+        raise Misconfigured(
+            f"The database at {urls.place(direct)} does not answer: nothing came within "
+            f"{PATIENCE:.0f} seconds; check the host, the port, and any proxy or firewall."
+        ) from error
+
+
+def _look(url: str, direct: str, writes: bool) -> None:
+    began = time.monotonic()
+    name = "DATABASE_URL" if direct == url else "DATABASE_DIRECT_URL"
+    with connecting.connect(direct, name) as connection:
+        facts = _facts(connection)
+        for complaint in complaints(facts, writes):
+            raise Misconfigured(complaint)
+        if writes and _pooled(connection, direct):
+            log.warning(
+                "%s leads through a pooler that hands out a server for each transaction, and "
+                "passes on no notifications: what others store is noticed late. Set "
+                "DATABASE_DIRECT_URL to the server itself.",
+                name,
+            )
+    if direct != url:
+        left = connecting.SECONDS - (time.monotonic() - began)
+        connecting.connect(url, "DATABASE_URL", left).close()
+
+
+def _facts(connection: connecting.Connection) -> Facts:
+    try:
+        cursor = connection.execute(query("preflight"))
+        row = cursor.fetchone()
+    except psycopg.Error as error:
+        raise Misconfigured(
+            f"The server does not answer as Postgres 14 or later does: {connecting.words(error)}."
+        ) from error
+    return dict(zip([column.name for column in cursor.description or ()], row or (), strict=True))
+
+
+def complaints(facts: Facts, writes: bool) -> Iterator[str]:
+    """Yield what stands in the way, the gravest first."""
+    if facts["number"] < OLDEST_POSTGRES:
+        yield f"This is Postgres {facts['version']}, and recall needs 14 or later."
+    if facts["encoding"] != "UTF8":
+        yield (
+            f"The database {facts['database']} is encoded in {facts['encoding']}, which cannot "
+            "hold every text; make one by `create database … encoding 'UTF8' template template0`."
+        )
+    if facts["has_schema"] and facts["holds"] and not facts["has_ledger"]:
+        yield (
+            f"The database {facts['database']} has a schema recall that is not this recall's (it "
+            f"holds {facts['holds']}); `alter schema recall rename to …`, or use another database."
+        )
+    if facts["vector"] and numbers(facts["vector"]) < OLDEST_VECTOR:
+        yield (
+            f"pgvector {facts['vector']} is too old; recall needs 0.8.0: "
+            "run `alter extension vector update`."
+        )
+    if writes and facts["read_only"]:
+        yield _read_only(facts)
+    if facts["has_ledger"]:
+        yield from _later_start(facts)
+    elif writes:
+        yield from _first_start(facts)
+
+
+def _read_only(facts: Facts) -> str:
+    reason = "it is a standby" if facts["standby"] else "default_transaction_read_only is on"
+    return (
+        f"The database lets nothing be written ({reason}), and this command writes; connect to the "
+        "primary. `recall search`, `status`, `doctor`, `keys list` and `migrate --status` work "
+        "here."
+    )
+
+
+def _first_start(facts: Facts) -> Iterator[str]:
+    """Yield what keeps this role from making the schema."""
+    role = facts["quoted_role"]
+    if not facts["vector"] and not facts["vector_available"]:
+        yield "This Postgres has no pgvector; install the extension `vector` 0.8.0 or later."
+    if not facts["has_schema"] and not facts["creates"]:
+        yield (
+            f"The role {facts['role']} may not make the schema recall; let an administrator run "
+            f'`grant create on database "{facts["database"]}" to {role}`.'
+        )
+    if not facts["makes_roles"]:
+        orders = [f"alter role {role} createrole"]
+        if facts["has_service"] and not facts["is_member"]:
+            orders.append(f"grant recall_service to {role}")
+        yield (
+            f"The role {facts['role']} may not make the role recall_service, which keeps tenants "
+            f"apart; let an administrator run `{'; '.join(orders)}` and then run `recall migrate` "
+            f"(`alter role {role} nocreaterole` takes it back afterwards)."
+        )
+
+
+def _later_start(facts: Facts) -> Iterator[str]:
+    """Yield what keeps this role from using the schema that is there."""
+    if not facts["is_owner"]:
+        yield (
+            f"Schema recall belongs to {facts['owner']}, whom the role {facts['role']} may not act "
+            f"for; connect as {facts['owner']}, or let it run "
+            f"`grant {facts['quoted_owner']} to {facts['quoted_role']}`."
+        )
+    if facts["has_service"] and not facts["is_member"]:
+        yield (
+            f"The role {facts['role']} may not act as recall_service; let an administrator run "
+            f"`grant recall_service to {facts['quoted_role']}`."
+        )
+
+
+def _pooled(connection: connecting.Connection, url: str) -> bool:
+    """Return whether a pooler gives another client the server that `connection` had.
+
+    Poolers and proxies make up the process number that they greet with; behind them a second
+    client is sent to the server that was used last, if transactions are what is pooled.
+    """
+    row = connection.execute(query("backend")).fetchone()
+    if row is None or row[0] == connection.info.backend_pid:
+        return False
+    with connecting.connect(url) as other:
+        return other.execute(query("backend")).fetchone() == row

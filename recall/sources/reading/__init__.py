@@ -1,0 +1,1 @@
+"""What every source reads with: rows, contents, times, files."""

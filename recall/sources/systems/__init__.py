@@ -1,0 +1,1 @@
+"""A folder a system: what it keeps and how that reads as memories."""

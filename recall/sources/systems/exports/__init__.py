@@ -1,0 +1,1 @@
+"""What vendors hand out on request: ChatGPT's and Claude's exports."""

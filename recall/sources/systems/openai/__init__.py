@@ -1,0 +1,1 @@
+"""OpenAI: its Conversations API, and the sessions of its Agents SDK."""

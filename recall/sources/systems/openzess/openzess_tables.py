@@ -1,0 +1,141 @@
+"""OpenZess: sessions, messages and notes in SQLite or Postgres; personas on request.
+
+Keys. A message is `openzess:SESSION/ID@TIME`: its number alone repeats from one database to the
+next, and so does a session such as `telegram_7`, but not with the same microsecond. Messages are
+never edited, so the key holds. A note is `openzess:note/UUID`, a persona
+`openzess:persona/ID@TIME`. The table `mcp_servers` holds secrets and is never read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recall.contract.values import Message, Note
+from recall.sources.reading.clock import UNKNOWN, instant, stamp, zone
+from recall.sources.reading.content import joined, name, words
+from recall.sources.reading.rows import key_of, tell
+from recall.sources.tables.chapters import Chapter, TableSource
+from recall.sources.tables.pages import Beside, Select
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from recall.sources.reading.rows import Item
+    from recall.sources.tables.catalog import Catalog, Table
+    from recall.sources.tables.pages import Database
+
+NAME = "openzess"
+PERSONA = ("description", "personality", "scenario", "first_mes", "mes_example")
+
+
+def fits(catalog: Catalog) -> str | None:
+    """Return what makes the tables OpenZess's, None when they are not."""
+    places = _places(catalog)
+    if not places:
+        return None
+    marks = [t for t in ("notes", "personas", "mcp_servers") if catalog.find(t, places[0])]
+    return f"the tables {', '.join(['sessions', 'messages', *marks])}"
+
+
+def open_source(target: str, *, assume_tz: str = "UTC", personas: bool = False) -> TableSource:
+    """Return the OpenZess database at `target`; `personas` reads those as notes too."""
+    naive = zone(assume_tz)
+
+    def chapters(catalog: Catalog, _: Database) -> list[Chapter]:
+        return [
+            chapter
+            for place in _places(catalog)
+            for chapter in _chapters(catalog, place, naive, personas)
+        ]
+
+    return TableSource(NAME, target, chapters)
+
+
+def _places(catalog: Catalog) -> list[str]:
+    """Return the schemas that hold OpenZess's tables."""
+    return [
+        table.schema
+        for table in catalog.named("messages")
+        if table.has("id", "session_id", "role", "content")
+        and not table.has("tool_call_id")  # PraisonAI's, whose prefix may be empty
+        and (sessions := catalog.find("sessions", table.schema))
+        and sessions.has("id", "title")
+    ]
+
+
+def _chapters(catalog: Catalog, place: str, naive: tzinfo, personas: bool) -> list[Chapter]:
+    messages, sessions = catalog.get("messages", place), catalog.get("sessions", place)
+    # The published guide calls the column `timestamp`; the code has always said `created_at`.
+    time = messages.first("created_at", "timestamp")
+    columns = ("id", "session_id", "role", "content") + ((time,) if time else ())
+    beside = Beside(sessions, "id", "session_id", sessions.present("title", "created_at"))
+
+    def message(row: dict[str, Any]) -> list[list[Item]]:
+        return [_message(row | {"time": row.get(time or "")}, naive)]
+
+    chapters = [Chapter(messages.path, Select(messages, columns, ("id",), beside), message)]
+    notes = catalog.find("notes", place)
+    if notes and notes.has("id", "content"):
+        chapters.append(_notes(notes, naive))
+    people = catalog.find("personas", place)
+    if personas and people and people.has("id", "name"):
+        shown = people.present("id", "name", *PERSONA, "created_at")
+        select = Select(people, shown, ("id",))
+        chapters.append(Chapter(people.path, select, lambda row: [_persona(row, naive)]))
+    return chapters
+
+
+def _notes(notes: Table, naive: tzinfo) -> Chapter:
+    columns = notes.present("id", "title", "content", "category", "created_at", "updated_at")
+    # An edit moves `updated_at`, and with it the note behind the position: it is read again.
+    order = (*notes.present("updated_at"), "id")
+    return Chapter(notes.path, Select(notes, columns, order), lambda row: [_note(row, naive)])
+
+
+def _message(row: dict[str, Any], naive: tzinfo) -> list[Item]:
+    session = name(row["session_id"]) or "openzess"
+    role, _, persona = words(row["role"]).partition(":")
+    time = instant(row["time"], naive)
+    created = time or instant(row.get("beside.created_at"), naive) or UNKNOWN
+    return tell(
+        Message,
+        key_of(NAME, session, f"{row['id']}@{stamp(row['time'])}"),
+        words(row["content"]),
+        session_id=session,
+        session_title=name(row.get("beside.title")),
+        role={"agent": "assistant", "": "user"}.get(role, role),
+        author=persona or None,
+        created_at=created,
+        metadata={"source": NAME, "time_estimated": time is None or None},
+    )
+
+
+def _note(row: dict[str, Any], naive: tzinfo) -> list[Item]:
+    time = instant(row.get("created_at"), naive)
+    updated = instant(row.get("updated_at"), naive)
+    return tell(
+        Note,
+        key_of(NAME, "note", row["id"]),
+        words(row["content"]) or words(row.get("title")),
+        title=name(row.get("title")),
+        category=name(row.get("category")),
+        created_at=time or updated or UNKNOWN,
+        metadata={
+            "source": NAME,
+            "updated_at": updated.isoformat() if updated else None,
+            "time_estimated": time is None or None,
+        },
+    )
+
+
+def _persona(row: dict[str, Any], naive: tzinfo) -> list[Item]:
+    time = instant(row.get("created_at"), naive)
+    return tell(
+        Note,
+        key_of(NAME, "persona", f"{row['id']}@{stamp(row.get('created_at'))}"),
+        joined(*(words(row.get(field)) for field in ("name", *PERSONA))),
+        title=name(row.get("name")),
+        category="persona",
+        created_at=time or UNKNOWN,
+        metadata={"source": NAME, "time_estimated": time is None or None},
+    )

@@ -1,0 +1,1 @@
+"""Any tables, by a query."""

@@ -1,0 +1,1 @@
+"""Sources that lie in tables: what a database has, read page by page, in three dialects."""

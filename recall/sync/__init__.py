@@ -1,0 +1,1 @@
+"""Histories brought in, once or as they go on."""

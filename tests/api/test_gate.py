@@ -1,0 +1,182 @@
+"""Who gets in: with a key, without one, from this machine and from the network."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from starlette.requests import HTTPConnection
+
+from recall.api import caller
+from recall.api.caller import Gate
+from recall.contract.errors import Unauthorized
+from recall.memory import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
+    from conftest import Running
+
+    from recall.database.units import Database
+
+pytestmark = pytest.mark.anyio
+
+
+def own_address() -> str:
+    """Return an address of this machine that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return str(probe.getsockname()[0])
+
+
+def request(key: str | None = None, host: str = "127.0.0.1", peer: str = "127.0.0.1") -> Any:
+    headers = [(b"host", host.encode())]
+    if key is not None:
+        headers.append((b"authorization", f"Bearer {key}".encode()))
+    return HTTPConnection({"type": "http", "headers": headers, "client": (peer, 5)})
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The digests that the database was asked for."""
+    digests: list[bytes] = []
+    look_up = keys.tenant_of
+
+    async def counted(database: Database, digest: bytes) -> int | None:
+        digests.append(digest)
+        return await look_up(database, digest)
+
+    monkeypatch.setattr(keys, "tenant_of", counted)
+    return digests
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", None])
+def test_revoking_the_last_key_opens_nothing(
+    address: str | None,
+    serve: Callable[..., Running],
+    owner: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(caller, "REMEMBERED", 0.05)
+    address = address or own_address()
+    owner.execute(
+        "insert into api_key (tenant_id, name, digest) values (1, 'agent', %s)",
+        [keys.digest("open sesame")],
+    )
+    port = serve(host="0.0.0.0").url.rpartition(":")[2]
+    with httpx.Client(base_url=f"http://{address}:{port}", timeout=30) as client:
+        bearer = {"authorization": "Bearer open sesame"}
+        assert client.get("/sessions", headers=bearer).status_code == 200
+        owner.execute("update api_key set revoked_at = now()")
+        while client.get("/sessions", headers=bearer).status_code != 401:
+            time.sleep(0.05)
+        for host in ("localhost", "127.0.0.1", "[::1]", f"{address}:{port}"):
+            for path in ("/sessions", "/recall?q=x", "/users/u"):
+                method = "DELETE" if "users" in path else "GET"
+                answer = client.request(method, path, headers={"host": host})
+                assert answer.status_code == 401, (host, path, answer.text)
+        assert client.get("/health").status_code == 200
+
+
+async def test_a_keyless_service_is_keyed_from_its_first_key_until_it_starts_again(
+    database: Database, tenant: int, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller, "REMEMBERED", 0.0)
+    gate = Gate(database, tenant, "127.0.0.1")
+    await gate.check_bind()
+    assert await gate.tenant(request()) == tenant
+    key = await keys.create(database, "ann", "agent")
+    with pytest.raises(Unauthorized, match="wants a key"):
+        await gate.tenant(request())
+    assert await gate.tenant(request(key)) == await keys.tenant_id(database, "ann")
+    owner.execute("update api_key set revoked_at = now()")
+    for refused in (request(), request(key)):
+        with pytest.raises(Unauthorized):
+            await gate.tenant(refused)
+    assert await Gate(database, tenant, "127.0.0.1").tenant(request()) == tenant
+
+
+@pytest.mark.parametrize(
+    ("host", "peer"),
+    [
+        ("localhost", "192.0.2.7"),
+        ("127.0.0.1", "2001:db8::7"),
+        ("192.0.2.7", "127.0.0.1"),
+        ("evil.example@127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1@evil.example", "127.0.0.1"),
+        ("127.0.0.1.evil.example", "127.0.0.1"),
+        ("localhost/evil.example", "127.0.0.1"),
+        ("localhost:8000:9", "127.0.0.1"),
+        ("localhost evil.example", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        (":8000", "127.0.0.1"),
+    ],
+)
+async def test_without_keys_peer_and_host_must_both_be_this_machine(
+    host: str, peer: str, database: Database, tenant: int
+) -> None:
+    gate = Gate(database, tenant, "127.0.0.1")
+    with pytest.raises(Unauthorized, match="only to 127"):
+        await gate.tenant(request(host=host, peer=peer))
+    for fine in ("localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.2:80", "[::1]:8000"):
+        assert await gate.tenant(request(host=fine, peer="::1")) == tenant
+
+
+async def test_two_hosts_or_none_are_not_this_machine(database: Database, tenant: int) -> None:
+    gate = Gate(database, tenant, "127.0.0.1")
+    for headers in ([], [(b"host", b"localhost"), (b"host", b"evil.example")]):
+        scope = {"type": "http", "headers": headers, "client": ("127.0.0.1", 5)}
+        with pytest.raises(Unauthorized):
+            await gate.tenant(HTTPConnection(scope))
+    unknown = {"type": "http", "headers": [(b"host", b"localhost")], "client": None}
+    with pytest.raises(Unauthorized):
+        await gate.tenant(HTTPConnection(unknown))
+
+
+async def test_a_key_is_looked_up_once_in_a_while_whether_it_opens_or_not(
+    database: Database, tenant: int, asked: list[bytes]
+) -> None:
+    gate = Gate(database, tenant, "127.0.0.1")
+    key = await keys.create(database, "ann", "agent")
+    for _ in range(5):
+        await gate.tenant(request(key))
+        with pytest.raises(Unauthorized, match="opens nothing"):
+            await gate.tenant(request("wrong"))
+    assert asked == [keys.digest(key), keys.digest("wrong")]
+
+
+async def test_keys_that_open_nothing_take_no_place_from_those_that_do(
+    database: Database, tenant: int, asked: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller, "MOST_REMEMBERED", 4)
+    gate = Gate(database, tenant, "127.0.0.1")
+    key = await keys.create(database, "ann", "agent")
+    ann = await gate.tenant(request(key))
+    for n in range(20):
+        with pytest.raises(Unauthorized):
+            await gate.tenant(request(f"wrong {n}"))
+    assert await gate.tenant(request(key)) == ann
+    assert asked.count(keys.digest(key)) == 1
+    assert len(asked) == 21
+
+
+async def test_a_service_bound_to_the_network_asks_for_keys_only_at_its_start(
+    database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keys.create(database, "ann", "agent")
+    gate = Gate(database, tenant, "0.0.0.0")
+    await gate.check_bind()
+
+    async def never(database: Database) -> bool:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(keys, "any_live", never)
+    with pytest.raises(Unauthorized, match="wants a key"):
+        await gate.tenant(request())
