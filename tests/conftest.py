@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from recall.contract.values import Profile
     from recall.embedding import Embedder
+    from recall.indexing.profiles import Profile
 
 for name in list(os.environ):
     if name.startswith(("RECALL_", "DATABASE_", "PG")):

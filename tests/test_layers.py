@@ -23,7 +23,8 @@ ROOMS = (
     {"client", "base"},
     {"embedded", "embedding", "schema", "sources"},
     {"database"},
-    {"memory", "indexing"},
+    {"memory"},
+    {"indexing"},
     {"retrieval", "sync", "chaos"},
     {"runtime"},
     {"api", "evaluate"},
@@ -34,7 +35,7 @@ ROOMS = (
 
 #: Each room from its ground up: rows of modules, or of rooms within it.
 INSIDE = {
-    "contract": ("values", "errors"),
+    "contract": ("limits errors", "refusals values"),
     "base": ("folders pasted queries faults supervisor", "urls", "connecting settings"),
     "embedded": ("cluster", "keeper"),
     "embedding": (
@@ -69,10 +70,12 @@ INSIDE = {
     ),
     "sources.systems.sql": ("sql_query",),
     "database": ("connections vectors", "units", "bell"),
-    "memory": ("keys memories sessions status",),
+    "memory": ("keys memories sessions",),
     "indexing": (
-        "cutting doctor languages profiles queue words",
-        "graph holding recipe",
+        "cutting doctor languages profiles words",
+        "graph jobs",
+        "queue recipe",
+        "holding",
         "worker",
     ),
     "retrieval": ("evidence pack rerank", "fuse", "hits", "search"),
@@ -86,7 +89,7 @@ INSIDE = {
         "director",
         "ordeal",
     ),
-    "runtime": ("listening sample service", "duties"),
+    "runtime": ("listening sample status service", "duties"),
     "api": (
         "answers connection counters given_up wire_errors",
         "caller",

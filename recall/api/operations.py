@@ -13,9 +13,10 @@ from recall.api.caller import Running, Tenant
 from recall.api.counters import Metrics
 from recall.base.supervisor import Supervisor
 from recall.contract.errors import NotReady
-from recall.contract.values import LARGEST_BATCH, LARGEST_ID, Value
+from recall.contract.limits import LARGEST_BATCH, LARGEST_ID
+from recall.contract.values import Value
 from recall.indexing import queue
-from recall.memory.status import ready, status
+from recall.runtime.status import ready, status
 
 routes = APIRouter()
 

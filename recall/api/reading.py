@@ -11,7 +11,8 @@ from pydantic_core import from_json
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
 from recall.contract.errors import Invalid
-from recall.contract.values import Id, Question, sentence
+from recall.contract.refusals import sentence
+from recall.contract.values import Id, Question
 from recall.memory import sessions
 from recall.runtime.service import Service
 

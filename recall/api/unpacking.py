@@ -21,7 +21,9 @@ from pydantic import ValidationError
 
 from recall.api.bodies import BATCHES
 from recall.contract.errors import Invalid
-from recall.contract.values import LARGEST_BATCH, LONGEST_ID, Message, Note, sentence
+from recall.contract.limits import LARGEST_BATCH, LONGEST_ID
+from recall.contract.refusals import sentence
+from recall.contract.values import Message, Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

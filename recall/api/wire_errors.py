@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from recall.contract import errors
-from recall.contract.values import LONGEST_ID, explain
+from recall.contract.limits import LONGEST_ID
+from recall.contract.refusals import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,8 @@ from pydantic import Field
 from recall.api.answers import Json
 from recall.api.caller import Running, Tenant
 from recall.api.unpacking import Batch
-from recall.contract.values import LARGEST_BATCH, LARGEST_ID, Id, Message, Note, Stored, Value
+from recall.contract.limits import LARGEST_BATCH, LARGEST_ID
+from recall.contract.values import Id, Message, Note, Stored, Value
 from recall.indexing import queue
 from recall.memory import memories
 from recall.runtime.service import Service

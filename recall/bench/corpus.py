@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from recall.contract.errors import SourceUnreadable
-from recall.contract.values import Message, sentence
+from recall.contract.refusals import sentence
+from recall.contract.values import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

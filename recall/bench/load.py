@@ -13,11 +13,12 @@ from psycopg import sql
 
 from recall.bench.corpus import ADDED
 from recall.bench.floors import connect
-from recall.contract.values import BACKFILL, Job
 from recall.embedding import QueryBatcher
 from recall.indexing import graph
+from recall.indexing.jobs import Job
 from recall.indexing.recipe import chunk_jobs
 from recall.indexing.worker import Worker
+from recall.memory.memories import BACKFILL
 from recall.sources.source import Found
 from recall.sync.backfill import backfill
 

@@ -29,7 +29,8 @@ def search(
         from pydantic import ValidationError
 
         from recall.contract.errors import Invalid
-        from recall.contract.values import Question, sentence
+        from recall.contract.refusals import sentence
+        from recall.contract.values import Question
         from recall.memory import keys
         from recall.runtime.service import open_service
         from recall.schema import migrate

@@ -14,7 +14,6 @@ from recall.cli.frame import Tenant, app, log, read_settings, run
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-if TYPE_CHECKING:
     from recall.indexing.doctor import Finding
 
 
@@ -60,8 +59,8 @@ def status(
     async def work() -> None:
         from recall.indexing import profiles, queue
         from recall.memory import keys
-        from recall.memory.status import status as read
         from recall.runtime.service import open_database
+        from recall.runtime.status import status as read
         from recall.schema import migrate as migration
 
         async with open_database(read_settings(), migration.check) as database:

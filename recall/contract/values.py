@@ -1,16 +1,13 @@
-"""The values that everything speaks in: frozen, checked where they are made.
-
-Limits are stated once, here; the HTTP service, the client and every backfill share them.
-"""
+"""The values that everything speaks in: frozen, checked where they are made."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,27 +15,21 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
-LONGEST_CONTENT = 200_000
-LONGEST_ID = 255
-LONGEST_TITLE = 1_000
-LARGEST_METADATA = 16 * 1024
-DEEPEST_METADATA = 32
-MOST_FIELDS = 64
-LARGEST_BATCH = 1_000
-LARGEST_ID = 2**63 - 1
-LARGEST_LIMIT = 100
-LONGEST_QUERY = 20_000
-#: Quoted phrases of a question, excluded words and phrases of a question, and words of a phrase.
-MOST_PHRASES = 32
-LONGEST_PHRASE = 1_000
-#: Values, at whatever depth, of the metadata that a question asks for: each is looked for in turn.
-MOST_WANTED = 32
-#: Names that a list of a question may hold, sessions aside.
-MOST_NAMES = 100
+from recall.contract.limits import (
+    DEEPEST_METADATA,
+    LARGEST_LIMIT,
+    LARGEST_METADATA,
+    LONGEST_CONTENT,
+    LONGEST_ID,
+    LONGEST_QUERY,
+    LONGEST_TITLE,
+    MOST_FIELDS,
+    MOST_NAMES,
+    MOST_WANTED,
+)
 
 _PLAIN = json.JSONEncoder(ensure_ascii=False)
 
@@ -128,45 +119,6 @@ class Value(BaseModel):
         if isinstance(value, dict) and len(value) > MOST_FIELDS:
             raise ValueError(f"must have at most {MOST_FIELDS} fields, not {len(value)}")
         return value
-
-
-def sentence(error: ValidationError, root: str = "") -> tuple[str, str]:
-    """Return the first thing wrong as (field, sentence); `root` is where the value stood.
-
-    The field reads like the JSON: "messages[3].content".
-    """
-    first = error.errors(include_url=False)[0]
-    return explain(first["loc"], first, root)
-
-
-def explain(loc: Sequence[int | str], wrong: Mapping[str, Any], root: str = "") -> tuple[str, str]:
-    """Return (field, sentence) for one of pydantic's error records."""
-    field = root
-    for part in loc:
-        if isinstance(part, str) and len(part) > LONGEST_ID:
-            part = f"{part[:LONGEST_ID]}…"  # a caller's own word
-        field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else part
-    kind, limits = wrong["type"], wrong.get("ctx", {})
-    said = {
-        "missing": "is missing",
-        "extra_forbidden": "is not a field that recall knows",
-        "string_too_short": f"must have at least {limits.get('min_length')} character",
-        "string_too_long": f"must have at most {limits.get('max_length'):,} characters"
-        if "max_length" in limits
-        else "",
-        "too_short": f"must have at least {limits.get('min_length')} element",
-        "too_long": f"must have at most {limits.get('max_length')} elements",
-        "greater_than_equal": f"must be at least {limits.get('ge')}",
-        "less_than_equal": f"must be at most {limits.get('le')}",
-        "literal_error": f"must be {limits.get('expected')}",
-        "string_pattern_mismatch": "must not be blank",
-        "value_error": str(limits.get("error", "")),
-    }.get(kind) or _lowered(wrong["msg"].removeprefix("Input "))
-    return field, f"{field or 'The value'} {said if ' ' in said else f'is wrong: {said}'}."
-
-
-def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 class Message(Value):
@@ -300,72 +252,3 @@ class Stored:
     duplicates: int
     new: tuple[bool, ...] = ()
     differs: tuple[bool, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """An embedding model at a revision, with the recipe that its chunks were made by."""
-
-    id: int
-    model: str
-    revision: str
-    dimension: int
-    recipe: str
-
-
-#: Lanes of the queue: live memories go before those of a backfill.
-LIVE, BACKFILL = 0, 1
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job that a worker holds; `token` proves it. `bytes` is the size of the memory's text."""
-
-    memory_id: int
-    tenant_id: int
-    token: int
-    lane: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A claimed memory with what indexing it needs. `token` proves the claim."""
-
-    memory_id: int
-    tenant_id: int
-    token: int
-    lane: int
-    language: str
-    kind: str
-    content: str
-    title: str | None
-    role: str | None
-    author: str | None
-    user_id: str | None
-    session_id: int | None
-    created_at: datetime
-    indexed: bool  # has chunks: of an older text, or another profile's
-
-
-class Token(NamedTuple):
-    """A lower-case token at its place; parts of one word share or follow the place of the whole."""
-
-    text: str
-    place: int
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A piece of a memory, ready for the index; `starts` and `ends` are character offsets.
-
-    `head` are the tokens of what stands over the text: speaker and date, or title.
-    `embedded` is what the model reads.
-    """
-
-    piece: int
-    starts: int
-    ends: int
-    tokens: list[Token]
-    head: tuple[str, ...]
-    embedded: str

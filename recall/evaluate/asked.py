@@ -6,7 +6,8 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from recall.contract.values import LARGEST_BATCH, LARGEST_LIMIT, Question
+from recall.contract.limits import LARGEST_BATCH, LARGEST_LIMIT
+from recall.contract.values import Question
 from recall.evaluate.measures import interval, recall_at, reciprocal_rank
 from recall.memory import keys
 from recall.memory.memories import save_messages, save_notes

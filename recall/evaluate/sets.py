@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from recall.contract.errors import SourceUnreadable
-from recall.contract.values import Message, Note, sentence
+from recall.contract.refusals import sentence
+from recall.contract.values import Message, Note
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from recall.base.supervisor import Duty
-    from recall.contract.values import Claim
     from recall.database.units import Database
+    from recall.indexing.jobs import Claim
 
 #: Heartbeats in a lease.
 BEATS = 3

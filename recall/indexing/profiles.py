@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recall.base.queries import query
 from recall.contract.errors import ModelMismatch, NotFound
-from recall.contract.values import Profile
 from recall.database.units import NO_TENANT
 
 if TYPE_CHECKING:
     from recall.database.units import Connection, Database
     from recall.embedding import ModelIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An embedding model at a revision, with the recipe that its chunks were made by."""
+
+    id: int
+    model: str
+    revision: str
+    dimension: int
+    recipe: str
 
 
 async def active(database: Database) -> Profile | None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row, dict_row
 
 from recall.base.queries import query
-from recall.contract.values import BACKFILL, Claim, Job
 from recall.database.units import INDEXING, NO_TENANT
 from recall.database.vectors import HalfVectors, HalfVectorsDumper
+from recall.indexing.jobs import Claim, Job
+from recall.memory.memories import BACKFILL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from recall.contract.values import Chunk, Profile
     from recall.database.units import Connection, Database
+    from recall.indexing.jobs import Chunk
+    from recall.indexing.profiles import Profile
 
 #: Parked memories read at once.
 PAGE = 200

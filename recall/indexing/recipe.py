@@ -13,16 +13,16 @@ from datetime import UTC
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from recall.contract.values import Chunk
 from recall.indexing.cutting import Span, split
+from recall.indexing.jobs import Chunk
 from recall.indexing.words import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from recall.contract.values import Job
     from recall.embedding import Embedder
+    from recall.indexing.jobs import Job
 
 #: Named in the profile: chunks of another recipe are another profile's.
 RECIPE = "1"

@@ -12,8 +12,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-
-from recall.contract.values import Token
+from typing import NamedTuple
 
 #: Longer runs are encoded data, not words.
 LONGEST_TOKEN = 100
@@ -33,6 +32,13 @@ _HUMP = re.compile(
 _CONNECTOR = re.compile(r"[\W_]+")
 _PHRASE = re.compile(r'(-?)"([^"]*)"')
 _EXCLUDED = re.compile(r"(?<!\S)-(?=\w)(\S+)")
+
+
+class Token(NamedTuple):
+    """A lower-case token at its place; parts of one word share or follow the place of the whole."""
+
+    text: str
+    place: int
 
 
 @dataclass(frozen=True, slots=True)

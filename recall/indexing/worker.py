@@ -21,19 +21,21 @@ import numpy as np
 from recall.base.faults import Fault, fault_of
 from recall.base.supervisor import Duty
 from recall.contract.errors import Broken, RecallError
-from recall.contract.values import BACKFILL, LIVE, Job
 from recall.indexing import queue
 from recall.indexing.holding import Holding
+from recall.indexing.jobs import Job
 from recall.indexing.recipe import chunk_jobs
+from recall.memory.memories import BACKFILL, LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from recall.base.settings import Settings
     from recall.base.supervisor import Supervisor
-    from recall.contract.values import Chunk, Claim, Profile
     from recall.database.units import Database
     from recall.embedding import QueryBatcher
+    from recall.indexing.jobs import Chunk, Claim
+    from recall.indexing.profiles import Profile
 
 log = logging.getLogger("recall.worker")
 

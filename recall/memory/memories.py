@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recall.base.queries import query
 from recall.contract.errors import NotFound
-from recall.contract.values import LIVE, Stored
+from recall.contract.values import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from recall.contract.values import Message, Note
     from recall.database.units import Connection, Database
+
+#: Lanes of the queue: live memories go before those of a backfill.
+LIVE, BACKFILL = 0, 1
 
 
 async def save_messages(database: Database, tenant: int, messages: Sequence[Message]) -> Stored:

@@ -14,7 +14,8 @@ from psycopg.rows import dict_row
 
 from recall.base.queries import query
 from recall.contract.errors import Invalid
-from recall.contract.values import LARGEST_LIMIT, LONGEST_PHRASE, MOST_PHRASES, Answer, Scope
+from recall.contract.limits import LARGEST_LIMIT, LONGEST_PHRASE, MOST_PHRASES
+from recall.contract.values import Answer, Scope
 from recall.database.vectors import speak_binary
 from recall.indexing.words import question_words
 from recall.retrieval.evidence import read_evidence
@@ -25,9 +26,10 @@ from recall.retrieval.pack import pack
 if TYPE_CHECKING:
     import numpy as np
 
-    from recall.contract.values import Hit, Profile, Question
+    from recall.contract.values import Hit, Question
     from recall.database.units import Connection, Database
     from recall.embedding import QueryBatcher
+    from recall.indexing.profiles import Profile
     from recall.indexing.words import Words
     from recall.retrieval.evidence import Evidence
     from recall.retrieval.fuse import Ranked

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recall.base.queries import query
-from recall.contract.values import BACKFILL, Message, Note
+from recall.contract.values import Message, Note
 from recall.database.units import NO_TENANT
-from recall.memory.memories import store_messages, store_notes
+from recall.memory.memories import BACKFILL, store_messages, store_notes
 
 if TYPE_CHECKING:
     from recall.database.units import Connection, Database

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from recall.base.settings import Settings
-    from recall.contract.values import Profile
     from recall.embedding import Embedder, QueryBatcher
+    from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
     from recall.retrieval.search import Searcher
 

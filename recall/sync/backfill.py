@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from recall.base.queries import query
 from recall.contract.errors import SourceUnreadable
-from recall.contract.values import BACKFILL, Message, Note
+from recall.contract.values import Message, Note
 from recall.database.units import INDEXING, NO_TENANT, WHOLE
-from recall.memory.memories import store_messages, store_notes
+from recall.memory.memories import BACKFILL, store_messages, store_notes
 from recall.sources.source import Found, Skipped
 
 if TYPE_CHECKING:

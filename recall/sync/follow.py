@@ -35,8 +35,8 @@ import numpy as np
 from recall.base.queries import query
 from recall.base.supervisor import Duty
 from recall.contract.errors import RecallError
-from recall.contract.values import BACKFILL, LIVE
 from recall.database.units import INDEXING
+from recall.memory.memories import BACKFILL, LIVE
 from recall.sources.source import Found
 from recall.sync.backfill import BATCH, Place, Reader, entered, keep, owned, write
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from recall.contract.values import Profile
     from recall.database.units import Database
     from recall.embedding import QueryBatcher
+    from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
 
 pytestmark = pytest.mark.anyio

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from recall.contract.values import Profile
     from recall.embedded import keeper
     from recall.embedding import QueryBatcher
+    from recall.indexing.profiles import Profile
 
 pytestmark = [
     pytest.mark.anyio,

@@ -14,7 +14,7 @@ from recall.contract.values import Message, Note
 from recall.database.units import NO_TENANT, Database
 from recall.indexing import queue
 from recall.memory import keys, memories
-from recall.memory.status import ready
+from recall.runtime.status import ready
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import psycopg
     from conftest import Running
 
-    from recall.contract.values import Profile
     from recall.database.units import Database
+    from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
 
 pytestmark = pytest.mark.anyio

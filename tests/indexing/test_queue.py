@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recall.contract.values import BACKFILL, LIVE, Message, Note
+from recall.contract.values import Message, Note
 from recall.indexing import queue
 from recall.indexing.recipe import chunk_jobs
 from recall.memory import memories
+from recall.memory.memories import BACKFILL, LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import psycopg
 
-    from recall.contract.values import Claim, Job, Profile
     from recall.database.units import Database
     from recall.embedding import Embedder
+    from recall.indexing.jobs import Claim, Job
+    from recall.indexing.profiles import Profile
 
 pytestmark = pytest.mark.anyio
 LEASE = 60.0

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recall.contract.values import LIVE, Job
 from recall.indexing.cutting import Span
+from recall.indexing.jobs import Job
 from recall.indexing.recipe import chunk_jobs
+from recall.memory.memories import LIVE
 
 if TYPE_CHECKING:
     from recall.embedding import Embedder

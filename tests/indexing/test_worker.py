@@ -11,9 +11,10 @@ import pytest
 
 from recall.base.supervisor import supervised
 from recall.contract.errors import Broken, Unavailable
-from recall.contract.values import BACKFILL, Message, Note, Question
+from recall.contract.values import Message, Note, Question
 from recall.indexing.worker import Worker
 from recall.memory import memories
+from recall.memory.memories import BACKFILL
 from recall.runtime.service import running_worker
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     import psycopg
 
     from recall.base.settings import Settings
-    from recall.contract.values import Profile
     from recall.database.units import Database
     from recall.embedding import QueryBatcher
+    from recall.indexing.profiles import Profile
     from recall.retrieval.search import Searcher
 
 pytestmark = pytest.mark.anyio

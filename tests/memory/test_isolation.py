@@ -11,13 +11,13 @@ import pytest
 from recall.contract.errors import Broken, NotFound
 from recall.contract.values import Message, Mode, Note, Question
 from recall.memory import keys, memories, sessions
-from recall.memory.status import status
+from recall.runtime.status import status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recall.contract.values import Profile
     from recall.database.units import Connection, Database
+    from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
     from recall.retrieval.search import Searcher
 

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from strategies import texts
 
 from recall.contract.errors import NotFound
-from recall.contract.values import LARGEST_METADATA, Message, Note, sentence
+from recall.contract.limits import LARGEST_METADATA
+from recall.contract.refusals import sentence
+from recall.contract.values import Message, Note
 from recall.memory import memories
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-    from recall.contract.values import Profile
     from recall.embedding import Embedder, QueryBatcher
+    from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
 
 pytestmark = pytest.mark.anyio

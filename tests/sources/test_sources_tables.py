@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sources_reading import database, read
 
-from recall.contract.values import LONGEST_CONTENT
+from recall.contract.limits import LONGEST_CONTENT
 from recall.sources.opening import open_source
 from recall.sources.recognition import recognise
 from recall.sources.source import Found

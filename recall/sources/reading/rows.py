@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from recall.contract.values import (
-    LARGEST_METADATA,
-    LONGEST_CONTENT,
-    LONGEST_ID,
-    LONGEST_TITLE,
-    Message,
-    Note,
-)
+from recall.contract.limits import LARGEST_METADATA, LONGEST_CONTENT, LONGEST_ID, LONGEST_TITLE
+from recall.contract.values import Message, Note
 from recall.sources.source import Found, Position, Skipped
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from recall.base.queries import query
 from recall.database.units import NO_TENANT
 
 if TYPE_CHECKING:
-    from recall.contract.values import Profile
     from recall.database.units import Connection, Database
+    from recall.indexing.profiles import Profile
 
 
 async def status(database: Database, tenant: int, profile: Profile | None) -> dict[str, Any]:
