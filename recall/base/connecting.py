@@ -1,7 +1,8 @@
 """Connecting for the first time, with a sentence and a cure for every way in which that fails.
 
-libpq tells why a connection failed in words alone, without a SQLSTATE. The words only choose the
-cure that is offered; whatever they are, they are passed on, and nothing is decided by them.
+libpq explains a failed connection by text alone, without a SQLSTATE. The text chooses the cure that
+the sentence offers and nothing else, because it differs by version and language; it is always
+passed on.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from recall.contract.errors import Misconfigured
 if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
 
-#: Seconds for a first answer. Neon wakes within as long.
+#: Seconds for one attempt to connect: a suspended Neon compute wakes within as long.
 SECONDS = 8
 
-#: What a server or libpq says, and the cure.
+#: A pattern of what a server or libpq says, and the cure; the first that matches is offered.
 CURES = (
     (r"resolve host|translate host name|name or service", "check the host's name"),
     (
@@ -59,9 +60,9 @@ CURES = (
 
 
 def connect(url: str, setting: str = "DATABASE_URL", seconds: float = SECONDS) -> Connection:
-    """Connect to `url`, which stands in `setting`; Misconfigured says why that fails, and a cure.
+    """Return a connection to `url`, the value of `setting`; `seconds` bound each address's attempt.
 
-    `seconds` bound an attempt at one address.
+    Raises Misconfigured with the reason and a cure when there is none.
     """
     try:
         return psycopg.connect(

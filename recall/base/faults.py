@@ -1,8 +1,8 @@
-"""Faults, classified once: what a failure says about whether, and whom, to ask again.
+"""Faults, classified once: whether trying again can help, and what must change first if not.
 
-Foreign errors enter in one place, `recall/database/units.py`, and leave it as
-`recall/contract/errors.py` names them. By type and SQLSTATE, never by text: messages differ by
-TLS, version, pooler and language.
+psycopg's errors enter in one place, `recall/database/units.py`, and leave it as errors of
+`recall/contract/errors.py`. They are classified by type and SQLSTATE, never by text: text differs
+by TLS, version, pooler and language.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ class Fault(Enum):
     SYSTEM = "this system is the cause"
 
 
-#: idle_in_transaction_session_timeout, transaction_timeout, idle_session_timeout, and what a
-#: suspended or restarted server says. Class 08 is the connection itself.
+#: The server ended the session: idle_in_transaction_session_timeout, transaction_timeout,
+#: idle_session_timeout; admin_shutdown, crash_shutdown, cannot_connect_now, as when it is suspended
+#: or restarted. Class 08, connection_exception, belongs to these.
 _LOST = frozenset({"25P03", "25P04", "57P05", "57P01", "57P02", "57P03"})
-#: serialization_failure, deadlock_detected: the transaction is gone, the connection is fine.
-#: foreign_key_violation: what a row points to was erased between two statements of a unit.
+#: The transaction is gone and the connection is fine: serialization_failure, deadlock_detected, and
+#: foreign_key_violation, when a row's target was erased between two statements of a unit.
 _COLLIDED = frozenset({"40001", "40P01", "23503"})
-#: read_only_sql_transaction: a standby that is being promoted, a guard against a full disk.
+#: read_only_sql_transaction (a standby that is being promoted, a guard against a full disk),
+#: object_in_use, lock_not_available.
 _LATER = frozenset({"25006", "55006", "55P03"})
 #: insufficient_resources, operator_intervention, system_error.
 _LATER_CLASSES = frozenset({"53", "57", "58"})

@@ -1,8 +1,8 @@
 """Folders and locks that belong to one account, though others may write beside them.
 
-A shared place such as /tmp lets anybody be first: with a folder of the name that we would take, or
-a link to one of ours. So nothing is believed by its path: a folder is opened, looked at, and only
-then given its owner and its mode, all through the same descriptor.
+In a shared folder such as /tmp another account can be first, with a folder of the name that recall
+would take or a link to one of recall's. So a path proves nothing: a folder is opened without
+following links, examined, and only then given its owner and its mode, all by one descriptor.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def private(folder: Path, owner: int, group: int) -> None:
     it was interrupted, is handed over now. Raises Misconfigured for a link, for a file, and for a
     folder that somebody else owns or has put something into.
     """
-    with suppress(FileExistsError):  # looked at below, as what was just made is
+    with suppress(FileExistsError):  # an old folder is examined below, as a new one is
         folder.mkdir(mode=0o700)
     ours = {owner, os.geteuid()}
     try:
@@ -47,7 +47,7 @@ def private(folder: Path, owner: int, group: int) -> None:
                 f"{folder} belongs to another user; recall will not use it. Remove it, or set "
                 "RECALL_HOME to another folder."
             )
-        os.fchmod(opened, 0o700)  # first the door, then a look at who is inside
+        os.fchmod(opened, 0o700)  # before the entries are read: nobody can add one behind that
         _check_entries(folder, opened, ours)
         if os.fstat(opened).st_uid != owner:
             os.fchown(opened, owner, group)
@@ -56,7 +56,7 @@ def private(folder: Path, owner: int, group: int) -> None:
 
 
 def _check_entries(folder: Path, opened: int, ours: set[int]) -> None:
-    for name in os.listdir(opened):  # by the descriptor, not by the path
+    for name in os.listdir(opened):  # the path may lead to another folder by now
         if os.stat(name, dir_fd=opened, follow_symlinks=False).st_uid not in ours:
             raise Misconfigured(
                 f"{folder / name} belongs to another user; recall will not use its folder."
@@ -64,9 +64,9 @@ def _check_entries(folder: Path, opened: int, ours: set[int]) -> None:
 
 
 def check_writable(folder: Path, setting: str) -> None:
-    """Make `folder`, which lies below what `setting` names, and write into it.
+    """Make `folder`, which lies below the folder that `setting` names, and write 64 KB into it.
 
-    Raises Misconfigured with the reason when that fails.
+    Raises Misconfigured with the reason when the folder cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def check_writable(folder: Path, setting: str) -> None:
 
 
 def unusable(folder: Path, setting: str, error: OSError) -> Misconfigured:
-    """Return the sentence for a folder below what `setting` names, which cannot be used."""
+    """Return the error for `folder`, below the folder that `setting` names, with its reason."""
     where = error.filename if isinstance(error.filename, str | os.PathLike) else folder
     reason = (error.strerror or "").lower()
     if isinstance(error, shutil.Error):  # a list of what could not be copied, and why
@@ -92,7 +92,7 @@ def unusable(folder: Path, setting: str, error: OSError) -> Misconfigured:
 
 
 def lock_file(path: Path) -> IO[bytes]:
-    """Open a file to lock, making it; nobody else can open it, so nobody else can hold it."""
+    """Return a file to lock, made if need be, of mode 0600: no other account can take its lock."""
     opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     os.fchmod(opened, 0o600)
     return os.fdopen(opened, "r+b", buffering=0)
@@ -113,7 +113,7 @@ class locked:
 
 
 def held(path: Path) -> bool:
-    """Return whether somebody holds the lock of the file at `path`, in whatever way."""
+    """Return whether a process holds the lock of the file at `path`, shared or exclusive."""
     with lock_file(path) as probe:
         try:
             fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""Who watches what runs for long: every task of a process that nobody waits for.
+"""Supervision of a process's duties: the tasks that run for long and that nobody awaits.
 
-A duty is started again when it ends by an error, with growing pauses, and says what it does: it
-works (and gives signs of life), rests, or fails and goes on trying. What does not run can be asked
-for in words, at no cost: nothing here touches the database.
+A duty says how it stands: it works (and gives signs of life), rests, or fails and goes on trying.
+One that ends by an error is started again after a pause that doubles each time. Complaints say in
+sentences which duties do not run; they are read from memory, so asking wakes no sleeping database.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ log = logging.getLogger("recall.supervisor")
 
 #: Seconds before a duty that ended is started again, and the longest such pause.
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
-#: Seconds without a sign of life behind which a duty that works is said to be stuck.
+#: Seconds without a sign of life after which a working duty is called stuck.
 SILENCE = 120.0
-#: Seconds that duties have to end by themselves before they are cancelled, and behind that.
+#: Seconds that a duty has to return when asked, and then to end when cancelled.
 LEAVE, CANCEL = 0.5, 1.5
 
 
 @dataclass
 class Duty:
-    """What one long-lived task is for, and how it stands."""
+    """What one long-lived task is for, and how it stands; the task itself says so."""
 
     name: str  # reads well before "does not run"
     needed: bool  # without it the service is not ready
@@ -98,7 +98,8 @@ class Supervisor:
     ) -> Watched:
         """Run a duty beside everything else until it returns, or until `end`.
 
-        `stop` asks it to return; without it, and behind a moment's patience, it is cancelled.
+        `stop` asks the duty to return. A duty without `stop`, or one that has not returned LEAVE
+        seconds behind it, is cancelled.
         """
         duty = Duty(name, needed)
         task = asyncio.create_task(self._watch(duty, run), name=name)
@@ -122,7 +123,7 @@ class Supervisor:
             pause = min(pause * 2, LAST_PAUSE)
 
     def complaints(self, needed: bool) -> list[str]:
-        """Return a sentence for each duty, needed or not, that does not run; each once."""
+        """Return a sentence for each duty that does not run, of those `needed` or of the others."""
         said = (duty.complaint() for duty in self if duty.needed is needed)
         return list(dict.fromkeys(sentence for sentence in said if sentence))
 

@@ -93,7 +93,7 @@ class Url:
 def read(given: str, name: str = "DATABASE_URL") -> str:
     """Return the Postgres URL in what was given, "" when there is nothing in it.
 
-    Misconfigured says of the setting `name` what is wrong and what to write.
+    Raises Misconfigured, which says of the setting `name` what is wrong and what to write.
     """
     text = unwrapped(given)
     if not text:
@@ -114,8 +114,8 @@ def read(given: str, name: str = "DATABASE_URL") -> str:
 def source(given: str, name: str = "The URL") -> str:
     """Return the file or URL to read memories from: a URL of Postgres as `read` does.
 
-    One of another database loses what was pasted around it; anything else stays as it is.
-    Misconfigured when it is a URL that no source can be.
+    A URL of another database loses what was pasted around it; anything else stays as it is.
+    Raises Misconfigured for a URL that no source can be.
     """
     text = unwrapped(given)
     scheme = _SCHEME.match(text)
@@ -143,6 +143,8 @@ def holds_password(url: str) -> bool:
 def direct(url: str) -> str:
     """Return `url` with Neon's `-pooler` taken from the first label of each host.
 
+    Raises Misconfigured when `url` cannot be read.
+
     >>> direct("postgresql://u@ep-a-1-pooler.eu-central-1.aws.neon.tech/db")
     'postgresql://u@ep-a-1.eu-central-1.aws.neon.tech/db'
     """
@@ -159,7 +161,10 @@ def direct(url: str) -> str:
 
 
 def place(url: str) -> str:
-    """Return where `url` leads, for a sentence: its hosts, and nothing else of it."""
+    """Return the hosts of `url` for a sentence, and nothing else of it, which may be secret.
+
+    Raises Misconfigured when `url` cannot be read.
+    """
     found = _parsed(url.rpartition("://")[2], "")
     hosts = [f"{host}:{port}" if port else host for host, port in found.hosts if host]
     if "host" in found.parameters:
@@ -224,7 +229,7 @@ def _hosts(text: str, name: str) -> tuple[tuple[str, str], ...]:
 def _parameters(text: str, name: str, quiet: bool) -> dict[str, str]:
     """Return the parameters that libpq knows; those of drivers are dropped or translated."""
     given: dict[str, str] = {}
-    # What follows a password may be a part of it: then no parameter is named.
+    # What follows a password may be part of the password: then no sentence names a parameter.
     quiet = quiet or "pass" in text.lower() or "pwd" in text.lower()
     for part in filter(None, text.split("&")):
         key, equals, value = part.partition("=")

@@ -1,9 +1,9 @@
-"""What clients asked for and what they were answered: what must be true when all is healed.
+"""The clients' record of requests and answers, from which follows what must be true in the end.
 
-A card is a memory that one client alone writes. It holds what the memory may be now: a text, or
-None where it may not be there. Before a request the wish is added; an answer leaves what was
-acknowledged; without an answer both stay possible. Who got none cannot know when the request will
-take effect, so nothing is asked of that card again but the same.
+A card is a memory that one client alone writes. It holds every state that the memory may be in: a
+text, or None where it may not be there. A request adds the state that it asks for; its answer
+leaves the acknowledged state alone; without an answer both stay possible. A request without an
+answer may take effect at any later time, so its client sends nothing else about that card.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class Card:
     edits: int = 0
 
     def wish(self, text: str | None) -> None:
-        """A request that would make it `text` goes out."""
+        """Add the state that a request, about to be sent, asks for."""
         self.may.add(text)
 
     def granted(self, text: str | None) -> None:
-        """The request was acknowledged."""
+        """Leave the state that was acknowledged."""
         self.may = {text}
 
     def unanswered(self) -> None:
-        """Nobody knows whether the request took effect, or when it will."""
+        """Remember that a request has no answer: it may take effect later, or never."""
         self.answered = False
 
     @property
     def kept(self) -> bool:
-        """Whether it is certainly there, and nothing about it is open."""
+        """Whether the memory is certainly there, and no request about it is open."""
         return self.answered and self.id is not None and ABSENT not in self.may
 
 

@@ -1,4 +1,4 @@
-"""What must be true when all is healed, asked of the database itself and past every front."""
+"""Checks of a healed database, past every front: what must be true of it, and what is not."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MEMORIES = "select id, key, content from recall.memory"
 WAITING = "select count(*) from recall.job where parked_at is null"
-#: Under the active profile every memory is there, in pieces from 0 on without gap, each once and
-#: each with its meaning.
+#: Memories that the active profile does not have whole: in pieces from 0 on without gap, each once
+#: and each with its meaning.
 PIECES = """
 select m.content from recall.memory as m
 cross join (select id from recall.profile where active) as p
@@ -49,7 +49,7 @@ def wait_until_empty(url: str, seconds: float) -> tuple[float, int]:
             with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
                 waiting = int(_column(connection, WAITING)[0])
         except psycopg.OperationalError:
-            waiting = -1  # it recovers
+            waiting = -1  # the server still recovers
         took = time.monotonic() - began
         if waiting == 0 or took > seconds:
             return took, waiting
@@ -57,7 +57,7 @@ def wait_until_empty(url: str, seconds: float) -> tuple[float, int]:
 
 
 def differences(url: str, book: Book) -> dict[str, list[str]]:
-    """Return by kind what is not as it must be; every kind that was looked at is there."""
+    """Return by kind what is not as it must be; a kind without findings has an empty list."""
     with psycopg.connect(url, autocommit=True) as connection:
         rows = [Row(*row) for row in connection.execute(MEMORIES).fetchall()]
         return {

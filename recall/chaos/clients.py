@@ -68,7 +68,7 @@ class Service:
 
 
 class Client:
-    """One client: what it does is given by its seed, how it ends by what happens meanwhile."""
+    """One client: its requests follow from its seed, their outcomes from the faults meanwhile."""
 
     def __init__(
         self, number: int, seed: int, services: Sequence[Service], book: Book, stop: threading.Event
@@ -87,7 +87,7 @@ class Client:
         self._thread.start()
 
     def join(self) -> None:
-        """Wait until the request in hand is over."""
+        """Wait until the client's last request is over."""
         self._thread.join()
 
     def _run(self) -> None:
@@ -135,7 +135,7 @@ class Client:
             if answer.status == UNANSWERED:
                 for card in cards:
                     card.unanswered()
-            # With a key the same may be said again, as often as it takes.
+            # The same key twice is the same memory: with keys a request may be sent again.
             if (cards[0].key is None and answer.status != UNSENT) or self._stop.wait(0.3):
                 return
 
@@ -163,7 +163,7 @@ class Client:
         self._erase_all(cards, f"/users/{quote(user)}")
 
     def _erase_all(self, cards: list[Card], path: str) -> None:
-        """Erase them together, unless a request about one of them may still take effect."""
+        """Erase cards by one request, unless an earlier one about any of them has no answer yet."""
         if cards and all(card.answered for card in cards):
             self._change(cards, ABSENT, "DELETE", path)
 
@@ -198,7 +198,7 @@ class Client:
         return self._book.open(card)
 
     def _any(self, kind: str | None = None) -> Card | None:
-        """Return a card that is certainly there, and about which nothing is open."""
+        """Return a card whose memory is certainly there, None when there is none."""
         cards = [card for card in self._cards if card.kept and kind in {None, card.kind}]
         return self._random.choice(cards) if cards else None
 

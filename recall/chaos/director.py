@@ -1,4 +1,4 @@
-"""Who makes the trouble: a fault after another, which and how long given by a seed."""
+"""The director: one fault after another, its kind and its length chosen by a seed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 #: Seconds of peace between two faults, and for which a fault lasts, each at least and at most.
 PEACE = (0.2, 1.5)
 LASTS = (0.5, 3.0)
-#: Seconds by which the clock is turned: back past every lease, and ahead of it.
+#: Seconds by which the clock is turned, back or ahead: longer than every lease.
 TURNS = (-3600, 3600)
 
 
 class Director:
-    """Chooses faults and makes them happen; what lasts is over when the fault's method returns."""
+    """Chooses faults and makes them happen; a fault is over when its method returns."""
 
     def __init__(self, seed: int, stage: Stage, processes: Sequence[Process]) -> None:
         self._random = random.Random(seed)
@@ -39,7 +39,7 @@ class Director:
         self.done: Counter[str] = Counter()
 
     def run(self, seconds: float, say: Callable[[str], None]) -> None:
-        """Make trouble for so long; `say` is told of each fault."""
+        """Make one fault after another for `seconds`; `say` is called with a line for each."""
         began = time.monotonic()
         faults = self._faults()
         names = list(faults)
@@ -67,7 +67,7 @@ class Director:
         return self._stage.pooled, self._stage.direct
 
     def _faults(self) -> dict[str, Fault]:
-        """Return what can be done here, by name."""
+        """Return the faults that can be made on this stage, by name."""
         faults: dict[str, Fault] = {
             "kill": self._kill,
             "stop and continue": self._stop,
@@ -118,13 +118,13 @@ class Director:
         return _kill_pid(self._postmaster())
 
     def _kill_backend(self) -> str:
-        """Kill any child of the postmaster, which then throws all of them away and recovers."""
+        """Kill a child of the postmaster, which then ends all of its children and recovers."""
         pid = self._postmaster()
         children = children_of(pid) if pid else []
         return _kill_pid(self._random.choice(children) if children else None)
 
     def _postmaster(self) -> int | None:
-        """Return the server's first process; what a dead one wrote down may be a stranger's pid."""
+        """Return the pid of a live postmaster: a dead one's pid may be another program's by now."""
         assert self._stage.neon is not None
         server = self._stage.neon.server
         pid = written_pid(server.data)
@@ -145,7 +145,7 @@ class Director:
     # -- the network ------------------------------------------------------------------------------
 
     def _chosen(self) -> tuple[str, list[Front]]:
-        """Return the fronts of one way, or of both."""
+        """Return a name for traffic, the direct way or both, chosen by chance, and its fronts."""
         pooled, direct = self._fronts
         ways = {"traffic": [pooled], "the direct way": [direct], "both ways": [pooled, direct]}
         name = self._random.choice(list(ways))

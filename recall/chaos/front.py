@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ADDRESS = "127.0.0.1"
-#: A reader whose connection turned to TLS pauses the wrong transport (asyncio, Python 3.11). With
-#: as much room as this it never has to; a line reads on at once.
+#: Bytes that a reader buffers before it pauses its transport. A reader whose connection turned to
+#: TLS would pause the wrong transport (asyncio, Python 3.11); a line reads on at once, so as much
+#: room as this is never full.
 BUFFER = 1 << 26
-#: A front does nothing that takes long; one that does not answer is a defect of its own.
+#: Seconds for the front's loop to do as told: nothing in it takes long, so more is a defect.
 PATIENCE = 30.0
 
 
@@ -59,7 +60,7 @@ class Backend:
 
             writer.write((8).to_bytes(4) + SSL_REQUEST.to_bytes(4))
             if await reader.readexactly(1) == b"S":
-                # What is broken here on purpose is no place for secrets: no name is checked.
+                # A scratch database has no secrets to protect, so the certificate is not checked.
                 context = ssl.create_default_context()
                 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
                 await writer.start_tls(context, server_hostname=self.host)
@@ -197,7 +198,7 @@ class Front:
     # -- inside the loop --------------------------------------------------------------------------
 
     def _do(self, action: Callable[[], T]) -> T:
-        """Do it in the front's loop, wherever the caller is."""
+        """Return what `action` returns in the front's loop, wherever the caller is."""
         assert self._loop is not None, "the front is not open"
         if _running_loop() is self._loop:
             return action()

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-CHUNK = 1 << 16
-#: Seconds for a goodbye.
+CHUNK = 1 << 16  # bytes read at once
+#: Seconds for TLS to say that a connection ends.
 GOODBYE = 1.0
-#: Chunks that wait for a slow or silent network before the sender is no longer heard.
+#: Reads that wait for a slow or silent network before the line stops reading from their sender.
 WAITING = 4096
 
 
@@ -60,7 +60,7 @@ def _open_gate() -> asyncio.Event:
 
 @dataclass
 class Network:
-    """What lies between clients and server now. A shut gate holds what comes, as TCP would."""
+    """The state of what lies between clients and server: a shut gate holds bytes, as TCP would."""
 
     up: asyncio.Event = field(default_factory=_open_gate)
     down: asyncio.Event = field(default_factory=_open_gate)
@@ -94,7 +94,7 @@ class Line:
             self.cut()
 
     async def _part(self) -> None:
-        """Say goodbye, where TLS can: who cancels takes an unexpected end for a failure."""
+        """End the client's side as TLS does: to libpq any other end means that a cancel failed."""
         self._writer.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE):
@@ -138,8 +138,8 @@ class Line:
         answers, self._server = server
         self._server.write(opening)
         for side in (self._writer, self._server):
-            # What was drained is with the kernel: to cut behind it loses nothing. (At 0, asyncio's
-            # TLS would pause a writer that has written nothing.)
+            # At 1, a drained write has reached the kernel, so a cut behind it loses nothing. (At 0,
+            # asyncio's TLS would pause a writer that has written nothing.)
             side.transport.set_write_buffer_limits(1)
         ways = {
             asyncio.ensure_future(self._carry(self._reader, self._server, upward=True)),
@@ -157,7 +157,7 @@ class Line:
     async def _carry(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, upward: bool
     ) -> None:
-        """Read at once what comes; deliver it after the delay, when the gate is open."""
+        """Read bytes as they come; deliver them after the delay, when the gate is open."""
         arrived: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING)
         delivering = asyncio.ensure_future(self._deliver(arrived, sink, upward))
         now = asyncio.get_running_loop().time
@@ -196,7 +196,7 @@ class Line:
                 return await self._lose(sink, lost)
 
     def _sift(self, messages: list[bytes], upward: bool) -> tuple[bytes, bytes]:
-        """Return what goes on, and what is lost where a loss strikes."""
+        """Return the bytes that go on, and those from the message on that a loss strikes."""
         for place, message in enumerate(messages):
             if self._network.loss.strikes(message, upward):
                 return b"".join(messages[:place]), b"".join(messages[place:])

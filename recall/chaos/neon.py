@@ -3,8 +3,8 @@
     client ── pooled front, TLS ── PgBouncer, transaction mode ──┐
     client ── direct front, TLS ─────────────────────────────────┴── the embedded Postgres
 
-It shows what Neon's signals do to a client. It does not show Neon's own proxy, its storage, its
-quotas, or how long a real compute takes to wake.
+This stand-in does to a client what Neon does: it ends connections, refuses, and wakes. It does not
+show Neon's own proxy, its storage, its quotas, or how long a real compute takes to wake.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Neon:
     def suspend(self) -> None:
         """Stop as Neon stops a compute: the pooler by SIGKILL, Postgres by a fast shutdown.
 
-        Who connects meanwhile is refused; who connects afterwards wakes it.
+        A client that connects meanwhile is refused; one that connects afterwards wakes it.
         """
         with self._waking:
             for front in (self.pooled, self.direct):
@@ -91,7 +91,10 @@ class Neon:
                     front.heal()
 
     def wake(self) -> None:
-        """Start what does not run; returns when it answers. The fronts do it for who connects."""
+        """Start Postgres and the pooler, if they do not run; returns when both answer.
+
+        The fronts call it for every client that connects.
+        """
         with self._waking:
             if not keeper.alive(self.server):
                 keeper.revive(self.server)

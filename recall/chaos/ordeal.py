@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-#: Seconds that a worker owns a claimed job in a run: what it loses is soon done by another.
+#: Seconds of a claim's lease in a run: the jobs of a killed worker are soon another's.
 LEASE = 5
 #: Seconds that a request may take in the database in a run.
 STATEMENT_TIMEOUT = 5
-#: Seconds beside a lease until everything is indexed: a worker may wait so long for a connection
-#: that fell silent, and then pauses.
+#: Seconds beside a lease until everything is indexed: as long as a worker may wait for a
+#: connection that fell silent, and pause behind it.
 MARGIN = 4.0 * STATEMENT_TIMEOUT + 10.0
 #: Seconds for everything to start.
 START = 180.0
-#: Memories that are looked for by their words in the end.
+#: Memories, the newest, that are asked for by their first word in the end.
 LOOKED_FOR = 25
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to do."""
+    """What a run shall do: for how long, with which seed, on which database, with which faults."""
 
     seconds: float
     seed: int
@@ -54,7 +54,7 @@ class Order:
     clock: bool = True
 
     def again(self) -> str:
-        """Return the command that makes the same trouble again, but for what chance adds."""
+        """Return the command that chooses the same faults again; their timing is never the same."""
         words = [f"recall chaos --seed {self.seed} --seconds {self.seconds:g}"]
         words += [f"--clients {self.clients}"]
         words += [] if self.disk else ["--no-disk"]
@@ -64,7 +64,7 @@ class Order:
 
 @dataclass
 class Report:
-    """What was done, what it was answered with, and what is not as it must be."""
+    """The faults that were made, how requests ended, and what is not as it must be."""
 
     order: Order
     faults: Mapping[str, int] = field(default_factory=dict)
@@ -85,9 +85,10 @@ class Report:
 
 
 def run(settings: Settings, order: Order, say: Say) -> Report:
-    """Hurt, heal, check. Raises Misconfigured for a database that must not be used.
+    """Hurt, heal, check, and return what came of it; `say` is called with what goes on.
 
-    `say` is told what goes on. Logs of the processes are kept when something is wrong.
+    Logs of the processes are kept when something is wrong. Raises Misconfigured for a database that
+    must not be used, Unavailable when recall does not start on it.
     """
     with _put_away(), Stage(order.database, disk=order.disk, clock=order.clock) as stage:
         report = Report(order, left_out=stage.left_out)
@@ -193,7 +194,7 @@ def _not_ready(services: list[Service], seconds: float) -> list[str]:
 
 
 def _unfound(book: Book, service: Service) -> list[str]:
-    """Return memories that are there and that their own first word does not find."""
+    """Return those of the newest memories, certainly there, that their first word does not find."""
     kept = [card for card in book.cards if card.kept][-LOOKED_FOR:]
     missing = []
     for card in kept:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from recall.embedded import keeper
 
 START_SECONDS = 20.0
-#: `server_login_retry` and `query_wait_timeout` are short: the first would be outages that Neon
-#: does not have. Databases come and go, so nothing idle holds one for long.
+#: Short: `server_login_retry`, because a longer one would be an outage that Neon does not have;
+#: `query_wait_timeout`, so that a client hears soon; `server_idle_timeout`, because tests drop
+#: databases, which an idle connection would hold.
 CONFIGURATION = """
 [databases]
 * = host={socket} user=postgres
@@ -64,7 +65,7 @@ class Pooler:
         return self._process.pid if alive and self._process else None
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start PgBouncer and wait until it listens; raises Unavailable when it does not."""
         as_other = ["-u", self._account] if self._account else []
         self._process = subprocess.Popen(
             ["pgbouncer", "-q", *as_other, str(self._file)],
@@ -85,7 +86,7 @@ class Pooler:
                 time.sleep(0.01)
 
     def kill(self) -> None:
-        """End it as Neon does when it suspends: at once, saying goodbye to nobody."""
+        """End PgBouncer as Neon does when it suspends: by SIGKILL, so that no client is told."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -7,14 +7,14 @@ import socket
 
 from recall.contract.errors import Unavailable
 
-#: Below those that the system gives to whoever connects: a port that is left for a moment, because
-#: its process was killed, is not taken by a connection meanwhile.
+#: Below the ephemeral ports, which the system gives to outgoing connections: while a killed process
+#: is away, no connection takes its port.
 FIRST, LAST = 20_000, 32_000
 ATTEMPTS = 200
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses."""
+    """Return a port of 127.0.0.1 that nobody uses; raises Unavailable when none is found."""
     for _ in range(ATTEMPTS):
         port = random.randint(FIRST, LAST)
         try:

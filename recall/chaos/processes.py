@@ -1,4 +1,4 @@
-"""recall's real processes, and who starts them again when they die."""
+"""recall's real processes, started again whenever they end, as a service manager would."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-#: Seconds between a death and the next start, as a service manager has it.
+#: Seconds between the end of a process and its next start.
 RESTART = 0.5
 #: Seconds within which a process that is told to end has ended.
 FAREWELL = 5.0
@@ -87,6 +87,6 @@ class Process:
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment, what recall and libpq read in it replaced by `given`."""
+    """Return this process's environment with `given` in place of all that recall and libpq read."""
     ours = ("RECALL_", "DATABASE_", "PG")
     return {n: v for n, v in os.environ.items() if not n.startswith(ours)} | dict(given)

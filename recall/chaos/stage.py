@@ -1,4 +1,4 @@
-"""Where a run takes place: a server that may be hurt in every way, or somebody's by its network."""
+"""The stage of a run: a server of its own, hurt in every way, or somebody's, by its network."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ class Stage:
     pooled: Front
     direct: Front
     neon: Neon | None = None
-    #: What is left out of a run here, each a sentence.
+    #: A sentence for each kind of fault that cannot be made here, and why.
     left_out: list[str]
 
     def __init__(self, database: str | None, *, disk: bool, clock: bool) -> None:
-        """`database` is the URL of a scratch database; without one a server of its own is made.
+        """Choose the URL of a scratch database; without one a server of its own is made.
 
-        `disk` and `clock` are whether they shall be filled and turned, where that is possible.
+        `disk` is whether its disk shall be filled, `clock` whether its clock shall be turned, where
+        that is possible.
         """
         self._database = database
         self._wants_disk, self._wants_clock = disk, clock
@@ -129,7 +130,7 @@ class Stage:
                 os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
     def _stop_server(self) -> None:
-        """Stop a server whose keeper was killed, or that cannot stop by itself."""
+        """Stop a server whose keeper was killed, or whose keeper cannot stop it."""
         if self.neon and keeper.alive(self.neon.server):
             with suppress(RecallError):  # its keeper was faster
                 cluster.stop(self.neon.server)

@@ -1,7 +1,7 @@
 """As much of Postgres's protocol as a front must know.
 
 How a connection opens, where a message ends, which message is the client's COMMIT, and which the
-server's word that it is done.
+server's answer to it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-#: What the first packet asks for, where a protocol version would stand.
+#: Codes of a first packet that asks for something else than a session, in place of its version.
 CANCEL_REQUEST = 80877102
 SSL_REQUEST = 80877103
 GSS_REQUEST = 80877104
 
-#: A flight of the client may hold a batch of memories; an opening is a few names.
+#: Bytes of a first packet: it holds a few names, so more is not Postgres's protocol.
 LONGEST_OPENING = 10_000
 
 

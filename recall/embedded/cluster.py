@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 MAJOR = "18"
 START_SECONDS = 60
 STOP_SECONDS = 30
-LAST_BREATH = 5  # seconds for the last of a server that was killed to be gone
+LAST_BREATH = 5  # seconds in which the children of a killed postmaster have exited
 PORT = 5432  # names the socket; nothing listens on the network
 #: sun_path holds 108 bytes on Linux and 104 on macOS, and Postgres adds ".s.PGSQL.5432.lock".
 LONGEST_SOCKET_FOLDER = 80
-#: Where a home's path is too long. Not TMPDIR: every process must look in the same place.
+#: Holds the socket's folder where a home's path is too long. Not TMPDIR, which differs by process:
+#: every process must find the same socket.
 SHORT = Path("/tmp")
 PROCESSES = Path("/proc")
 
 
 @dataclass(frozen=True)
 class Server:
-    """A cluster's place on disk and the account that runs it (None: the current user)."""
+    """A cluster's folder, Postgres's programs, and the account that runs it (None: this user)."""
 
     root: Path
     binaries: Path
@@ -48,7 +49,7 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """What the server itself writes down."""
+        """The file that the server logs to."""
         return self.data / "server.log"
 
     @property
@@ -62,15 +63,16 @@ class Server:
 
     def url(self, database: str = "recall") -> str:
         """Return the URL of `database` on this server."""
-        # Everything that PG* variables could say otherwise is said here.
+        # Every part is spelled out: what a URL leaves out libpq takes from PG* variables.
         return f"postgresql://postgres@/{database}?host={quote(str(self.socket))}&port={PORT}"
 
 
 def alive(server: Server) -> bool:
-    """Return whether the server's first process lives, by its pid file: nothing is asked or run.
+    """Return whether the postmaster (the server's first process) lives; True when nobody can know.
 
-    True when that cannot be known. A pid may have become another program's, and a dead process
-    may wait for its parent to notice; only a live postmaster works inside the data folder.
+    Read from its pid file and /proc: nothing connects and no program is run. A pid alone proves
+    nothing, for it may be another program's by now, or a zombie's; a live postmaster's working
+    folder is the data folder.
     """
     try:
         pid = _pid(server)
@@ -90,7 +92,7 @@ def alive(server: Server) -> bool:
 
 
 def create(server: Server) -> None:
-    """Make the cluster; Misconfigured says why when that cannot be done here."""
+    """Make the cluster; raises Misconfigured with the reason when that cannot be done here."""
     # A half-made cluster of an interrupted first start has no PG_VERSION and nothing to lose.
     for entry in server.data.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -111,7 +113,7 @@ def create(server: Server) -> None:
 
 
 def check_major(server: Server) -> None:
-    """Refuse a cluster of another Postgres, which the one here could not read."""
+    """Raise Misconfigured when another major version of Postgres made the cluster."""
     found = (server.data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
     if found != MAJOR:
         raise Misconfigured(
@@ -148,11 +150,12 @@ def boot(server: Server) -> None:
 def forget_stranger(server: Server) -> None:
     """Remove the pid file of a dead server when its pid is now another program's.
 
-    Postgres would take that program for a server and refuse to start. Only when nobody uses the
-    cluster: in another container, which may share the folder, pids are others.
+    Postgres would take that program for a server and refuse to start. Call it only when no process
+    uses the cluster: in another container that shares the folder, pids mean other processes.
     """
     with suppress(OSError):
-        # Where children of the dead one linger its file stays: it keeps a second from starting.
+        # While children of the dead postmaster linger the file stays: by it Postgres refuses to
+        # start a second server on the memory that they share.
         if _exists(_pid(server)) and not _lingers(server):
             (server.data / "postmaster.pid").unlink()
 
@@ -167,9 +170,10 @@ def answers(server: Server) -> bool:
 
 
 def stop(server: Server) -> None:
-    """Stop the server, whoever is connected.
+    """Stop the server, whoever is connected; raises Unavailable when it cannot be stopped.
 
-    One that cannot write its last checkpoint is stopped without it, and recovers when it starts.
+    A server that cannot write its last checkpoint is stopped without it, and recovers at its next
+    start.
     """
     command = ["pg_ctl", "stop", "-D", str(server.data), "-t", str(STOP_SECONDS), "-m"]
     try:
@@ -180,9 +184,13 @@ def stop(server: Server) -> None:
 
 
 def execute(server: Server, command: Sequence[str]) -> None:
-    """Run one of Postgres' programs as the server's account; Unavailable says what it said."""
+    """Run one of Postgres' programs as the server's account.
+
+    Raises Unavailable with the program's own words when it fails.
+    """
     program, *arguments = command
-    with tempfile.TemporaryFile("w+", errors="replace") as output:  # a pipe would stay open
+    # Not a pipe: the server that pg_ctl starts inherits it, and reading it would never end.
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
         done = subprocess.run(
             [server.binaries / program, *arguments],
             stdout=output,

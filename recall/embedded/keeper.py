@@ -2,11 +2,12 @@
 
     home/postgres/data      the cluster
     home/postgres/socket    its socket, in a folder that only its user may enter
-    home/postgres/*.lock    who uses it
+    home/postgres/*.lock    which processes use it, keep it, start it
 
 Any number of processes share the server. Each holds a shared lock on `users.lock` for as long as
-it lives; the kernel gives the lock back whatever the process died of. A keeper process waits for
-that lock alone, so the server stops with its last user, `kill -9` included.
+it lives; the kernel gives the lock back whatever the process died of. A process of its own, the
+keeper, waits for the exclusive lock and then stops the server: so the server stops with its last
+user, `kill -9` included.
 
 The wheel trusts every local connection, so privacy is the socket folder's mode. Postgres refuses
 to run as root: root's server runs as the account `recall-postgres`, from a copy of the binaries
@@ -42,14 +43,14 @@ ACCOUNT = "recall-postgres"
 
 
 class Use:
-    """This process's share of the server; the server runs at least until it is released."""
+    """This process's share of the server, which runs at least until the share is released."""
 
     def __init__(self, server: Server, lock: IO[bytes]) -> None:
         self.server = server
         self._lock = lock
 
     def release(self) -> None:
-        """Give the share back; the keeper stops the server when it was the last."""
+        """Give the share back; behind the last share the keeper stops the server."""
         self._lock.close()
 
 
@@ -68,8 +69,8 @@ def start(home: Path, database: str = "recall") -> Use:
 def revive(server: Server) -> bool:
     """Start a server that does not answer, and return whether that had to be done.
 
-    For who holds a share: of many that notice the same death, one starts it and the others wait.
-    Raises Unavailable when it does not start.
+    The caller holds a share. Of many callers that notice the same death one starts the server, and
+    the others wait on `start.lock`. Raises Unavailable when it does not start.
     """
     with locked(server.root / "start.lock"):
         if cluster.answers(server):
@@ -197,7 +198,7 @@ def _ensure_database(server: Server, database: str) -> None:
 
 def _ensure_keeper(server: Server) -> None:
     if held(server.root / "keeper.lock"):
-        return  # one is at its post
+        return  # a keeper runs
     subprocess.Popen(
         [sys.executable, "-m", "recall.embedded.keeper", str(server.root), str(server.binaries)]
         + ([server.account] if server.account else []),
@@ -220,15 +221,15 @@ def keep(server: Server) -> None:
         users = server.root / "users.lock"
         while True:
             with locked(users):
-                pass  # everybody left; whoever arrives now waits for start.lock below
+                pass  # the last share was released; a new user waits for start.lock, taken below
             with locked(server.root / "start.lock"), lock_file(users) as last:
                 try:
                     fcntl.flock(last, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    continue  # somebody came meanwhile
+                    continue  # between the two locks a process took a share
                 if cluster.answers(server):
                     cluster.stop(server)
-                post.close()  # before start.lock: the next start must see the post empty
+                post.close()  # while start.lock is held: the next start must see no keeper
                 return
 
 

@@ -57,7 +57,10 @@ class Functions:
 
 
 def read(vector: str, folder: Path = SQL / "functions") -> Functions:
-    """Return the functions of `folder` for a database with pgvector in the schema `vector`."""
+    """Return the functions of `folder` for a database with pgvector in the schema `vector`.
+
+    Raises Misconfigured when that schema's name cannot be written into them.
+    """
     files = sorted(folder.glob("*.sql"))
     text = spelled("\n".join(file.read_text(encoding="utf-8") for file in files), vector)
     checksum = hashlib.sha256(text.encode()).hexdigest()
@@ -65,7 +68,10 @@ def read(vector: str, folder: Path = SQL / "functions") -> Functions:
 
 
 def spelled(text: str, vector: str) -> str:
-    """Return SQL with pgvector's names spelled out: `vector`.halfvec, operator(`vector`.<=>)."""
+    """Return SQL with pgvector's names spelled out: `vector`.halfvec, operator(`vector`.<=>).
+
+    Raises Misconfigured when the name `vector` holds a quote, a percent sign or a backslash.
+    """
     if re.search(r"['%\\]", vector):
         raise Misconfigured(
             f"pgvector lies in the schema {vector}; recall needs one whose name holds no quote, "
@@ -76,12 +82,16 @@ def spelled(text: str, vector: str) -> str:
 
 
 def walk(connection: Connection, path: str = "pg_catalog, pg_temp") -> None:
-    """Let names be looked up in `path` until the transaction ends or this is called again."""
+    """Set the search path to `path` until the transaction ends or this is called again."""
     connection.execute("select pg_catalog.set_config('search_path', %s, true)", [path])
 
 
 def lacking(connection: Connection, wanted: Functions) -> list[str]:
-    """Return the names of this version's functions that are missing, or not as they should be."""
+    """Return the names of this version's functions that are missing, or whose rights are wrong.
+
+    Rights are wrong when recall does not own the function, everybody may call it, or recall_service
+    may, and is not `granted` it, or the other way round.
+    """
     there = connection.execute(query("functions_there"), [wanted.schema]).fetchall()
     sound = {
         name
@@ -92,7 +102,10 @@ def lacking(connection: Connection, wanted: Functions) -> list[str]:
 
 
 def define(connection: Connection, wanted: Functions) -> None:
-    """Define this version's functions unless they are there and whole."""
+    """Define this version's functions, unless none is lacking, as the schema's owner.
+
+    Raises SchemaRefused when their schema belongs to somebody else.
+    """
     if not lacking(connection, wanted):
         return
     schema = sql.Identifier(wanted.schema)

@@ -1,7 +1,8 @@
-"""What a migration stands on: a connection that trusts nothing of others', an owner, pgvector.
+"""The ground of a migration: a connection that trusts nothing of others', an owner, pgvector.
 
-One transaction; its path holds Postgres's own schema alone until a step says otherwise, and what
-it makes is made as the owner of recall's schema, whoever connects.
+A migration is one transaction. Its search path holds Postgres's own schema alone until a step sets
+another, so that no name resolves to somebody else's object; it acts as the owner of recall's
+schema, whoever connects, so that all parts have one owner.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ RUN = "run `recall migrate`"
 
 @contextmanager
 def transaction(url: str) -> Iterator[Connection]:
-    """Yield a connection in a transaction whose path holds nothing of others'."""
+    """Yield a connection in a transaction whose search path holds Postgres's own schema alone.
+
+    Raises Unavailable when the database does not answer or cannot finish, Misconfigured when it
+    refuses a right, SchemaRefused when it is read-only or refuses a step; nothing is changed then.
+    """
     try:
         connection = connecting.connect(url)
     except Misconfigured as error:
@@ -45,7 +50,7 @@ def transaction(url: str) -> Iterator[Connection]:
 
 
 def _told(error: psycopg.Error) -> RecallError:
-    """Return what went wrong with the schema, and what to do; nothing was changed."""
+    """Return the error of recall's tree for one of psycopg's, with what to do about it."""
     said = connecting.words(error)
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return SchemaRefused(
@@ -64,7 +69,10 @@ def _told(error: psycopg.Error) -> RecallError:
 
 
 def ground(connection: Connection) -> tuple[str | None, str | None, bool]:
-    """Return the schema's owner, pgvector's schema (quoted), and whether the ledger is there."""
+    """Return the schema's owner, pgvector's schema (quoted), and whether the ledger is there.
+
+    Raises Misconfigured when the role may not act for that owner, or pgvector is too old.
+    """
     row = connection.execute(query("ground")).fetchone()
     assert row is not None
     owner, ours, ledger, vector, version = row
@@ -92,9 +100,12 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def prepare(connection: Connection) -> str:
-    """Make the ledger and the extension where they are missing; return pgvector's schema."""
+    """Make the ledger and the extension where they are missing; return pgvector's schema.
+
+    Raises Misconfigured as `ground` does, and when the server has no pgvector to install.
+    """
     owner, vector, ledger = ground(connection)
-    if owner is not None:  # whoever migrates, what it makes is the owner's
+    if owner is not None:  # all parts have one owner, whoever migrates
         connection.execute(query("ready_role"))
         connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
     if not ledger or vector is None:

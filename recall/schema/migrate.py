@@ -1,10 +1,10 @@
-"""Bring a database's schema to this code's: run-once migrations, functions, and what was lost.
+"""Bring a database's schema to this code's: run-once migrations, functions, and lost parts.
 
-`sql/migrations/NNNN_what.sql` run once, in order, and never change: their checksums are kept and
-verified. `sql/functions/*.sql` are defined in a schema of this version. What a restore lost is made
-again (`recall/schema/shape.py`). Everything happens in one transaction on the direct URL, under a
-transaction-scoped advisory lock, so any number of processes may start at once; where nothing is to
-be done, nothing is written.
+`sql/migrations/NNNN_TOPIC.sql` run once, in order, and never change: their checksums are kept in a
+table, the ledger, and verified. `sql/functions/*.sql` are defined in a schema of this version.
+Parts that a restore lost are made again (`recall/schema/shape.py`). Everything happens in one
+transaction on the direct URL, under a transaction-scoped advisory lock, so any number of processes
+may start at once; where nothing is to be done, nothing is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recall.migrate")
 
-#: A line of a migration with which older versions may live.
+#: The line that marks a migration beside which older versions may run.
 _COMPATIBLE = re.compile(r"^-- compatible$", re.MULTILINE)
 
 
@@ -63,12 +63,12 @@ class Ledger:
 
 
 def migrate(url: str) -> list[str]:
-    """Apply what `url`'s database lacks and return the names of the migrations applied.
+    """Apply the migrations that `url`'s database lacks and return their names.
 
-    Makes again what a restore lost, and logs it. Raises SchemaRefused when the database is newer
-    than this code, a migration that it has was changed or fails, or rows are lost that nothing can
-    make again; Misconfigured when pgvector is missing or too old or the role may not do it;
-    Unavailable when nobody answers.
+    Parts that a restore lost are made again and logged. Raises SchemaRefused when the database is
+    newer than this code, a migration that it has was changed or fails, or a lost table or column
+    held rows that only a backup has; Misconfigured when pgvector is missing or too old or the role
+    may not do it; Unavailable when nobody answers.
     """
     with transaction(url) as connection:
         connection.execute(query("lock_migrations"))
@@ -84,13 +84,17 @@ def migrate(url: str) -> list[str]:
 
 
 def status(url: str) -> list[Migration]:
-    """Return every migration of this code and whether `url`'s database has it; changes nothing."""
+    """Return every migration of this code and whether `url`'s database has it; changes nothing.
+
+    Raises SchemaRefused when the database is newer than this code, or has a migration as it was
+    before it was changed.
+    """
     with transaction(url) as connection:
         return _compare(connection).migrations
 
 
 def known(url: str) -> None:
-    """Raise SchemaRefused unless this code has migrated `url`'s database; changes nothing."""
+    """Raise SchemaRefused unless `url`'s database has every migration of this code, unchanged."""
     with transaction(url) as connection:
         _known(connection)
 
@@ -107,22 +111,22 @@ def check(url: str) -> None:
 
 
 def differences(url: str) -> tuple[list[str], list[str]]:
-    """Return what `url`'s database has lost, and policies and grants beyond recall's own.
+    """Return the lost parts of `url`'s database, and policies and grants beyond recall's own.
 
-    Both as statements; changes nothing.
+    Both as statements; changes nothing. Raises SchemaRefused unless this code has migrated it.
     """
     with transaction(url) as connection:
         return _differences(connection)
 
 
 def first(url: str, otherwise: Callable[[str], object]) -> Callable[[str], object]:
-    """Return what to do first with an embedded database: `migrate` one that is new."""
+    """Return `migrate` for an embedded database that is new (has no ledger), else `otherwise`."""
     with transaction(url) as connection:
         return otherwise if _has_ledger(connection) else migrate
 
 
 def prune(url: str) -> list[str]:
-    """Drop the functions of all other versions, which must no longer run; return what was run."""
+    """Drop the functions of all other versions, which must no longer run; return the statements."""
     with transaction(url) as connection:
         connection.execute(query("lock_migrations"))
         own = functions.read(prepare(connection), SQL / "functions").schema
@@ -198,7 +202,7 @@ def _known(connection: Connection) -> tuple[Ledger, str]:
 
 def _differences(connection: Connection) -> tuple[list[str], list[str]]:
     ledger, vector = _known(connection)
-    # What a newer version made of the schema is the newer version's to judge.
+    # A newer version knows parts that this code's list does not have: only it can say what is lost.
     parts, beyond = ([], []) if ledger.newer else shape.compared(connection, vector)
     wanted = functions.read(vector, SQL / "functions")
     lacking = functions.lacking(connection, wanted)

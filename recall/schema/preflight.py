@@ -1,7 +1,7 @@
-"""Before a start: what would fail later, slowly or half done, is found and said at once.
+"""Checks before a start: what would make it fail later, slowly or half done, refuses it at once.
 
-One connection, one question to the catalogue. Who only reads is refused by less: a server that
-lets nothing be written serves readers.
+One connection and one query of the catalogue. A process that only reads is refused for fewer
+reasons: a read-only server can serve it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recall.preflight")
 
-#: Seconds for all of it: one attempt to connect, and a little.
+#: Seconds for all checks: one attempt to connect, and a query.
 PATIENCE = connecting.SECONDS + 1.5
 OLDEST_POSTGRES = 140000
 
@@ -33,11 +33,11 @@ OLDEST_POSTGRES = 140000
 async def check(url: str, direct: str, writes: bool = True) -> None:
     """Raise Misconfigured when recall cannot run on `url`, with `direct` for its schema.
 
-    `writes` is whether the caller stores anything. Takes ten seconds or so where nobody answers,
-    and changes nothing.
+    `writes` is whether the caller stores anything. Takes up to PATIENCE seconds where nobody
+    answers, and changes nothing.
     """
     try:
-        # The look-up of a name knows no deadline; its thread is left to itself.
+        # getaddrinfo takes no timeout, so the thread that waits for it is abandoned.
         await asyncio.wait_for(asyncio.to_thread(_look, url, direct, writes), PATIENCE)
     except TimeoutError as error:
         raise Misconfigured(
@@ -77,7 +77,7 @@ def _facts(connection: connecting.Connection) -> Facts:
 
 
 def complaints(facts: Facts, writes: bool) -> Iterator[str]:
-    """Yield what stands in the way, the gravest first."""
+    """Yield a sentence for each reason not to start, the gravest first."""
     if facts["number"] < OLDEST_POSTGRES:
         yield f"This is Postgres {facts['version']}, and recall needs 14 or later."
     if facts["encoding"] != "UTF8":

@@ -1,8 +1,8 @@
-"""What recall's schema should consist of, and how a part that is lost is made again.
+"""The parts that recall's schema should consist of, and how a lost part is made again.
 
-`sql/schema/shape.sql` lists every part as the statement that makes it, exactly as the query
-`parts` reads it from the catalogue; a test holds the two together. What the list has and the
-catalogue has not, is lost.
+`sql/schema/shape.sql` lists every part (a table, a column, an index, a grant …) as the statement
+that makes it, exactly as the query `parts` reads it from the catalogue; a test holds the two
+together. A part that the list has and the catalogue has not is lost.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ log = logging.getLogger("recall.shape")
 _END = re.compile(r";\n+(?=alter|create|grant|revoke|\Z)", re.IGNORECASE)
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 
-#: What is derived from the rest, or is a list of what to derive: made again empty, and filled.
+#: Tables that are derived from memories, or say which memories wait to be indexed: a lost one is
+#: made again empty, and `recall doctor --fix` has it filled.
 _DERIVED = r"(?:job|committed|chunk|embedding|word_count|corpus_count)(?:_\d+)?"
 _OF_TRUTH = re.compile(
     rf"(?:create|alter) table recall\.(?!{_DERIVED} )(\w+) (?:\(|add column if not exists \"?(\w+))"
 )
 
-#: What lets somebody see more.
+#: Beginnings of statements that let a role see more.
 _OPENS = ("create policy ", "grant ")
 
-#: What may stand in the way of a part: one under its name that is switched off, invalid or changed,
-#: or what was derived from memories that went while no key held them.
+#: What must go before a lost part can be made: an object of its name that is switched off, invalid
+#: or changed; or rows derived from memories that were erased while no foreign key held the two
+#: together. A pattern of the part, and the statement that clears the way.
 _IN_THE_WAY = (
     (
         re.compile(r"alter table (recall\.(?:chunk|job)) .* FOREIGN KEY \(memory_id\)"),
@@ -62,7 +64,10 @@ def _listed() -> tuple[str, ...]:
 
 
 def expected(profiles: Sequence[str], vector: str) -> list[str]:
-    """Return every part of a whole schema, in an order in which they can be made."""
+    """Return every part of a whole schema, in an order in which they can be made.
+
+    `profiles` are the ids of the profiles, each of which has partitions of its own.
+    """
     return [
         part.replace("{profile}", profile)
         for part in _listed()
@@ -83,7 +88,7 @@ def compared(connection: Connection, vector: str) -> tuple[list[str], list[str]]
 
 
 def mend(connection: Connection, vector: str) -> None:
-    """Make again what is lost; raise SchemaRefused when only a backup can."""
+    """Make the lost parts again; raises SchemaRefused when only a backup can bring one back."""
     parts, _ = compared(connection, vector)
     if gone := irreplaceable(parts):
         raise SchemaRefused(
@@ -112,7 +117,7 @@ def mend(connection: Connection, vector: str) -> None:
 
 
 def irreplaceable(parts: Iterable[str]) -> list[str]:
-    """Return the names of lost tables and columns that nothing is derived from but a backup."""
+    """Return the names of lost tables and columns whose rows only a backup can bring back."""
     matches = [match.groups() for part in parts if (match := _OF_TRUTH.match(part))]
     tables = {table for table, column in matches if not column}
     return [
@@ -134,7 +139,7 @@ def _cleared(pattern: re.Pattern[str], to: str, part: str) -> list[str]:
 
 
 def holds_rows(part: str) -> bool:
-    """Return whether without this part rows cannot be read or written as they are meant."""
+    """Return whether rows can be read and written as meant only with this part."""
     made = part.startswith(("create table", "create sequence"))
     return made or " add column " in part or part.endswith("as identity")
 
