@@ -43,6 +43,23 @@ def test_every_setting_is_in_the_readme(name: str) -> None:
     assert f"`{name}`" in README
 
 
+def defaults() -> list[tuple[str, str]]:
+    """Return the settings that have a plain default, by variable, as the environment gives it."""
+    return [
+        (variable, str(int(value)) if isinstance(value, bool) else f"{value:g}")
+        if isinstance(value, int | float)
+        else (variable, value)
+        for variable, field in zip(variables(), Settings.model_fields.values(), strict=True)
+        if isinstance(value := field.default, str | int | float)
+    ]
+
+
+@pytest.mark.parametrize(("name", "value"), defaults())
+def test_every_default_is_in_the_row_of_its_setting(name: str, value: str) -> None:
+    (row,) = [line for line in README.splitlines() if line.startswith("|") and f"`{name}`" in line]
+    assert f"`{value}`" in row.split("|")[2]
+
+
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_every_setting_says_what_it_is(name: str) -> None:
     assert (Settings.model_fields[name].description or "").endswith(".")
