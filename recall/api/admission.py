@@ -1,8 +1,9 @@
-"""Who is let in when more come than can be served: by the wait to expect, and turn by turn.
+"""Admission when more requests come than can be served: by the expected wait, callers in turn.
 
-Each kind of request has a lane of its own with so many slots. Who finds none free waits, unless the
-wait to expect is too long: then it is told so at once, and when to come again. Callers take turns,
-whatever each has waiting, and no caller takes every slot: a crowd of one's requests delays its own.
+Questions, writes and other requests have a limiter each, with so many slots. A request that finds
+none free waits, unless its expected wait is too long: then it is refused at once and told when to
+come again. Callers take turns, however many requests each has waiting, and no caller takes every
+slot: who sends many delays none but his own.
 """
 
 from __future__ import annotations
@@ -21,25 +22,26 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-#: Seconds that a request may expect to wait, and does wait at most.
+#: Seconds: a request that would wait for longer is refused, and none waits for longer.
 LONGEST_WAIT = 2.0
-#: Slots for each connection of the pool: one question is embedded while another is looked up.
+#: Slots of a limiter for each connection of the pool: one question is embedded while another is in
+#: the database.
 SLOTS = 2
-#: Of a lane's slots, those that one caller may hold.
+#: Share of a limiter's slots that one caller may hold.
 SHARE = 0.75
-#: How fast the estimate of a request's seconds follows what is measured, and where it begins.
+#: Weight of the newest request in the moving average of their seconds, and the first guess of it.
 FOLLOW, FIRST_GUESS = 0.1, 0.02
 
 
 class Full(Exception):
-    """The lane is full for this caller; `seconds` is the wait to expect."""
+    """No slot is free for this caller in time; `seconds` is the expected wait."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
 
 
-class Lane:
+class Limiter:
     """One kind of request: so many at once, the others in turn."""
 
     def __init__(self, slots: int) -> None:
@@ -72,16 +74,16 @@ class Lane:
             return
         if (wait := self.expected(who)) > LONGEST_WAIT:
             raise Full(wait)
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(who, deque()).append(place)
+        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(who, deque()).append(ticket)
         self._let_in()
         try:
             async with asyncio.timeout(LONGEST_WAIT):
-                await place
+                await ticket
         except BaseException as error:
-            if place.done() and not place.cancelled():
-                self._leave(who)  # let in at the very moment
-            self._forget(who, place)
+            if ticket.done() and not ticket.cancelled():
+                self._leave(who)  # its slot came as its wait ended: pass it on
+            self._forget(who, ticket)
             if isinstance(error, TimeoutError):
                 raise Full(self.expected(who)) from None
             raise
@@ -104,54 +106,56 @@ class Lane:
         """Let callers in, each once before any a second time, as long as there are slots."""
         while chosen := next((who for who in self._waiting if self._free(who)), None):
             line = self._waiting.pop(chosen)
-            place = line.popleft()
+            ticket = line.popleft()
             if line:
                 self._waiting[chosen] = line  # behind the others
-            if not place.done():  # it may have given up a moment ago
+            if not ticket.done():  # a request that gave up a moment ago takes no slot
                 self._held[chosen] += 1
-                place.set_result(None)
+                ticket.set_result(None)
 
-    def _forget(self, who: bytes, place: asyncio.Future[None]) -> None:
+    def _forget(self, who: bytes, ticket: asyncio.Future[None]) -> None:
         line = self._waiting.get(who, deque())
-        if place in line:
-            line.remove(place)
+        if ticket in line:
+            line.remove(ticket)
             if not line:
                 del self._waiting[who]
 
 
 class Slot:
-    """A slot held; who has done the work and only waits gives it back early."""
+    """A slot held; a request that has done its work and only waits gives it back early."""
 
-    def __init__(self, lane: Lane, who: bytes) -> None:
-        self._lane: Lane | None = lane
+    def __init__(self, limiter: Limiter, who: bytes) -> None:
+        self._limiter: Limiter | None = limiter
         self._who = who
         self._since = asyncio.get_running_loop().time()
 
     def give_back(self) -> None:
         """Give the slot back, once."""
-        if self._lane is not None:
-            lane, self._lane = self._lane, None
-            lane.leave(self._who, asyncio.get_running_loop().time() - self._since)
+        if self._limiter is not None:
+            limiter, self._limiter = self._limiter, None
+            limiter.leave(self._who, asyncio.get_running_loop().time() - self._since)
 
 
 class Admission:
-    """Gives every request a slot of its lane, or 503 with the seconds to wait."""
+    """Middleware that gives every request a slot of its limiter, or 503 with when to come again."""
 
     def __init__(self, app: ASGIApp, connections: int) -> None:
         self._app = app
-        self._questions, self._writes, self._others = (Lane(SLOTS * connections) for _ in range(3))
+        self._questions, self._writes, self._others = (
+            Limiter(SLOTS * connections) for _ in range(3)
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN:
             return await self._app(scope, receive, send)
         try:
-            async with self._lane(scope).slot(caller(scope)) as slot:
+            async with self._limiter(scope).slot(caller(scope)) as slot:
                 scope["recall.slot"] = slot
                 await self._app(scope, receive, send)
         except Full as full:
             await _full(full.seconds)(scope, receive, send)
 
-    def _lane(self, scope: Scope) -> Lane:
+    def _limiter(self, scope: Scope) -> Limiter:
         if scope["path"] == "/recall":
             return self._questions
         return self._others if scope["method"] == "GET" else self._writes

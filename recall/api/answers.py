@@ -1,4 +1,4 @@
-"""Answers as JSON, straight from values: no model is built only to be written out."""
+"""Answers as JSON, straight from values: no pydantic model is built only to be written out."""
 
 from __future__ import annotations
 

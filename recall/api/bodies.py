@@ -1,7 +1,7 @@
-"""What a body may take: bytes, time, and its part of what all requests hold together.
+"""Limits of bodies: bytes, time, and the memory that all requests hold together.
 
-A body is read here, whole, before anything is done with it: what is too large, too slow or too much
-beside the others is refused while it is still coming, and costs nothing but the connection.
+A body is read here, whole, before any route sees it. One that is too large, too slow, or too much
+beside the others is refused while it is still coming, and costs nothing but its connection.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 LARGEST_BODY = 64 * 1024 * 1024
 LARGEST_OTHER = 4 * 1024 * 1024
 BATCHES = {"/messages", "/notes"}
-#: Bytes of bodies that all requests hold together, and those of one caller; small ones aside.
+#: Bytes of bodies that all requests hold together, and the requests of one caller; bodies of up to
+#: SMALL bytes are not counted.
 MOST_HELD = 256 * 1024 * 1024
 MOST_HELD_BY_ONE = 192 * 1024 * 1024
 SMALL = 256 * 1024
-#: Seconds in which nothing comes; seconds for a small body, and bytes that earn it one more.
+#: Seconds between two parts of a body, at most; seconds for a whole one, and the bytes that earn it
+#: one second more.
 QUIET = 10.0
 SLOWEST = 30.0
 BYTES_A_SECOND = 64 * 1024
@@ -42,7 +44,7 @@ class Refused(Exception):
 
 @dataclass
 class _Hold:
-    """What a request holds for its caller."""
+    """The bytes that a request holds on its caller's account."""
 
     who: bytes
     size: int = 0
@@ -91,9 +93,10 @@ class Bodies:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _reserve(self, hold: _Hold, size: int, largest: int) -> None:
-        """Hold `size` bytes, of which some may be held already; Refused when they do not fit.
+        """Hold `size` bytes, of which some may be held already; raises Refused without room.
 
-        What is announced is held from the start: of four that do not fit together, three do.
+        An announced size (Content-Length) is held before the body comes: of four bodies that do not
+        fit together three are read, where four read side by side would all be refused.
         """
         if size > largest:
             raise Refused(_too_large(largest))

@@ -25,13 +25,13 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 
 
 class Duties(Collector):
-    """Gauges of what runs beside the requests, read when they are asked for."""
+    """Gauges of a process's duties, read from the supervisor when Prometheus asks."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
 
     def collect(self) -> Iterator[Metric]:
-        """Yield, by duty: whether it runs, how often it was started again, its silence."""
+        """Yield by duty whether it runs, how often it was started again, and its silent seconds."""
         runs = GaugeMetricFamily("recall_duty_runs", "1 while it does its work.", labels=["duty"])
         restarts = CounterMetricFamily("recall_duty_restarts", "Started again.", labels=["duty"])
         silent = GaugeMetricFamily(

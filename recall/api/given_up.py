@@ -1,4 +1,4 @@
-"""A request whose caller went away is given up: it must not win later over a newer one."""
+"""A request whose caller hung up is cancelled: done later, it could undo what a newer one did."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ NOBODY = 499
 
 
 class GivenUp:
-    """Cancels the work for a caller that hangs up before its answer has begun.
+    """Middleware that cancels a request's work when its caller hangs up before the answer begins.
 
-    Whatever waits (for a connection, a lock, a slot) ends at once; a transaction under way is
-    rolled back. Once the answer has begun the work is done, and nothing is cancelled.
+    A wait for a connection, a lock or a slot ends at once, and a transaction under way is rolled
+    back. Once the answer has begun the work is done, and nothing is cancelled.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -41,7 +41,7 @@ class GivenUp:
 
 
 class _Watch:
-    """One request: passes its messages on, and listens for the caller once its body is there."""
+    """One request: passes its ASGI messages on, and behind its body waits for a disconnect."""
 
     def __init__(self, first: Message, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()

@@ -84,7 +84,7 @@ def failed(error: Exception, url: str, setting: str) -> Misconfigured:
     others = [name for name in _variables() if name in os.environ]
     where = " and ".join([setting, *others])
     advice = f"{cure} ({where})" if cure else f"check {where}"
-    return Misconfigured(f"The database at {urls.place(url)} does not answer: {said}; {advice}.")
+    return Misconfigured(f"The database at {urls.hosts_of(url)} does not answer: {said}; {advice}.")
 
 
 def _variables() -> list[str]:

@@ -1,6 +1,6 @@
 """Faults, classified once: whether trying again can help, and what must change first if not.
 
-psycopg's errors enter in one place, `recall/database/units.py`, and leave it as errors of
+psycopg's errors enter at `recall/database/units.py` alone, and leave it as errors of
 `recall/contract/errors.py`. They are classified by type and SQLSTATE, never by text: text differs
 by TLS, version, pooler and language.
 """

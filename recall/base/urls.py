@@ -160,7 +160,7 @@ def direct(url: str) -> str:
     return scheme + str(changed).removeprefix("postgresql")
 
 
-def place(url: str) -> str:
+def hosts_of(url: str) -> str:
     """Return the hosts of `url` for a sentence, and nothing else of it, which may be secret.
 
     Raises Misconfigured when `url` cannot be read.
@@ -199,9 +199,9 @@ def _split(rest: str, name: str) -> tuple[str | None, str, str, str]:
     before, _, _ = rest.partition("/")
     login, at, _ = before.partition("@")
     rest = rest[len(login) + 1 :] if at else rest
-    place, _, asked = rest.partition("?")
-    hosts, _, path = place.partition("/")
-    if "@" in place:
+    where, _, asked = rest.partition("?")
+    hosts, _, path = where.partition("/")
+    if "@" in where:
         raise Misconfigured(
             f"{name} seems to have an @ or a / in its password; write them as %40 and %2F there."
         )

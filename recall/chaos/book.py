@@ -18,9 +18,9 @@ ABSENT = None
 
 @dataclass
 class Card:
-    """A memory as its client knows it. `mark` is the first word of every text it was given."""
+    """A memory as its client knows it. `tag` is the first word of every text it was given."""
 
-    mark: str
+    tag: str
     kind: str
     key: str | None
     session: str | None
@@ -57,7 +57,7 @@ class Row:
     content: str
 
     @property
-    def mark(self) -> str:
+    def tag(self) -> str:
         """The first word of its text: whose card it is."""
         return self.content.partition(" ")[0]
 
@@ -94,20 +94,20 @@ class Book:
         """Return by kind what the database has other than it must."""
         found: dict[str, list[Row]] = {}
         for row in rows:
-            found.setdefault(row.mark, []).append(row)
+            found.setdefault(row.tag, []).append(row)
         wrong: dict[str, list[str]] = {
             name: [] for name in ("lost", "stored twice", "back though erased", "not as last said")
         }
         for card in self.cards:
-            there = found.pop(card.mark, [])
+            there = found.pop(card.tag, [])
             if len(there) > 1:
-                wrong["stored twice"].append(f"{card.mark}: ids {[row.id for row in there]}")
+                wrong["stored twice"].append(f"{card.tag}: ids {[row.id for row in there]}")
             elif not there and ABSENT not in card.may:
-                wrong["lost"].append(f"{card.mark}, acknowledged as {card.id}")
+                wrong["lost"].append(f"{card.tag}, acknowledged as {card.id}")
             elif there and card.may == {ABSENT}:
-                wrong["back though erased"].append(card.mark)
+                wrong["back though erased"].append(card.tag)
             elif there and not _fits(card, there[0]):
-                wrong["not as last said"].append(f"{card.mark}: {there[0].content[:60]!r}")
+                wrong["not as last said"].append(f"{card.tag}: {there[0].content[:60]!r}")
         wrong["of nobody"] = sorted(found)
         wrong["answers that cannot be true"] = self.wrong_answers
         return wrong

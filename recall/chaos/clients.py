@@ -170,7 +170,7 @@ class Client:
     def _change(
         self, cards: list[Card], text: str | None, method: str, path: str, body: Any = None
     ) -> None:
-        before = {card.mark: set(card.may) for card in cards}
+        before = {card.tag: set(card.may) for card in cards}
         certain = sum(card.kept for card in cards)
         for card in cards:
             card.wish(text)
@@ -182,7 +182,7 @@ class Client:
             if status in {200, 202, 404}:
                 card.granted(text if status != 404 else ABSENT)
             elif status == UNSENT:
-                card.may = before[card.mark]
+                card.may = before[card.tag]
             elif status == UNANSWERED:
                 card.unanswered()
 
@@ -192,8 +192,8 @@ class Client:
     # -- with what --------------------------------------------------------------------------------
 
     def _new(self, kind: str, keyed: bool, session: str | None) -> Card:
-        mark = f"{self._name}x{len(self._cards)}"
-        card = Card(mark, kind, mark if keyed else None, session, f"{self._name}-u{self._users}")
+        tag = f"{self._name}x{len(self._cards)}"
+        card = Card(tag, kind, tag if keyed else None, session, f"{self._name}-u{self._users}")
         self._cards.append(card)
         return self._book.open(card)
 
@@ -205,7 +205,7 @@ class Client:
     def _text(self, card: Card) -> str:
         card.edits += 1
         words = self._random.choices(WORDS, k=self._random.choice([4, 12, 40]))
-        return f"{card.mark} take {card.edits} {' '.join(words)}"
+        return f"{card.tag} take {card.edits} {' '.join(words)}"
 
     def _ask(self, method: str, path: str, body: Any = None) -> Answer:
         began = time.monotonic()

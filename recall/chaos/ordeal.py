@@ -198,11 +198,11 @@ def _unfound(book: Book, service: Service) -> list[str]:
     kept = [card for card in book.cards if card.kept][-LOOKED_FOR:]
     missing = []
     for card in kept:
-        asked = {"query": card.mark, "mode": "keyword", "limit": 5}
+        asked = {"query": card.tag, "mode": "keyword", "limit": 5}
         answer = service.ask("POST", "/recall", asked)
         found = answer.body["results"] if answer.status == 200 else []
         if card.id not in {hit["id"] for hit in found}:
-            missing.append(f"{card.mark} ({answer.status})")
+            missing.append(f"{card.tag} ({answer.status})")
     return missing
 
 

@@ -1,4 +1,4 @@
-"""PgBouncer as Neon runs it, only stricter: few servers, so that clients really change places."""
+"""PgBouncer as Neon runs it, only stricter: few servers, so that clients really change servers."""
 
 from __future__ import annotations
 

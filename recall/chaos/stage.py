@@ -201,9 +201,11 @@ def _refuse_memories(url: str) -> None:
             memories = is_recall and is_recall[0] and connection.execute(HAS_MEMORIES).fetchone()
     except psycopg.Error as error:
         said = " ".join(str(error).split())
-        raise Misconfigured(f"The database at {urls.place(url)} cannot be used: {said}.") from error
+        raise Misconfigured(
+            f"The database at {urls.hosts_of(url)} cannot be used: {said}."
+        ) from error
     if memories and memories[0]:
         raise Misconfigured(
-            f"The database at {urls.place(url)} holds memories, and a run erases and fills; give "
-            "it an empty one."
+            f"The database at {urls.hosts_of(url)} holds memories, and a run erases and fills; "
+            "give it an empty one."
         )

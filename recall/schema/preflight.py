@@ -41,7 +41,7 @@ async def check(url: str, direct: str, writes: bool = True) -> None:
         await asyncio.wait_for(asyncio.to_thread(_look, url, direct, writes), PATIENCE)
     except TimeoutError as error:
         raise Misconfigured(
-            f"The database at {urls.place(direct)} does not answer: nothing came within "
+            f"The database at {urls.hosts_of(direct)} does not answer: nothing came within "
             f"{PATIENCE:.0f} seconds; check the host, the port, and any proxy or firewall."
         ) from error
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_api import error
 
 from recall.api import admission
-from recall.api.admission import Full, Lane
+from recall.api.admission import Full, Limiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.anyio
 ANN, BOB = b"ann", b"bob"
 
 
-async def hold(lane: Lane, who: bytes, until: asyncio.Event, told: list[bytes]) -> None:
-    async with lane.slot(who):
+async def hold(limiter: Limiter, who: bytes, until: asyncio.Event, told: list[bytes]) -> None:
+    async with limiter.slot(who):
         told.append(who)
         await until.wait()
 
@@ -39,27 +39,29 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def start(lane: Lane, who: bytes, many: int, until: asyncio.Event, told: list[bytes]) -> list[Any]:
-    return [asyncio.create_task(hold(lane, who, until, told)) for _ in range(many)]
+def start(
+    limiter: Limiter, who: bytes, many: int, until: asyncio.Event, told: list[bytes]
+) -> list[Any]:
+    return [asyncio.create_task(hold(limiter, who, until, told)) for _ in range(many)]
 
 
-async def test_a_lane_lets_so_many_in_and_the_next_when_one_leaves() -> None:
-    lane, told, until = Lane(4), list[bytes](), asyncio.Event()
-    tasks = start(lane, ANN, 3, until, told) + start(lane, BOB, 3, until, told)
+async def test_a_limiter_lets_so_many_in_and_the_next_when_one_leaves() -> None:
+    limiter, told, until = Limiter(4), list[bytes](), asyncio.Event()
+    tasks = start(limiter, ANN, 3, until, told) + start(limiter, BOB, 3, until, told)
     await settle()
     assert Counter(told) == {ANN: 3, BOB: 1}
     until.set()
     await asyncio.gather(*tasks)
     assert Counter(told) == {ANN: 3, BOB: 3}
-    assert lane.expected(ANN) < admission.LONGEST_WAIT
+    assert limiter.expected(ANN) < admission.LONGEST_WAIT
 
 
 async def test_one_caller_never_holds_every_slot() -> None:
-    lane, told, until = Lane(8), list[bytes](), asyncio.Event()
-    crowd = start(lane, ANN, 20, until, told)
+    limiter, told, until = Limiter(8), list[bytes](), asyncio.Event()
+    crowd = start(limiter, ANN, 20, until, told)
     await settle()
     assert told == [ANN] * 6
-    other = start(lane, BOB, 1, until, told)
+    other = start(limiter, BOB, 1, until, told)
     await settle()
     assert told[-1] == BOB
     until.set()
@@ -67,11 +69,11 @@ async def test_one_caller_never_holds_every_slot() -> None:
 
 
 async def test_callers_take_turns_whatever_each_has_waiting() -> None:
-    lane, told = Lane(1), list[bytes]()
+    limiter, told = Limiter(1), list[bytes]()
     until = asyncio.Event()
-    first = start(lane, ANN, 1, until, told)
+    first = start(limiter, ANN, 1, until, told)
     await settle()
-    rest = start(lane, ANN, 10, until, told) + start(lane, BOB, 3, until, told)
+    rest = start(limiter, ANN, 10, until, told) + start(limiter, BOB, 3, until, told)
     await settle()
     until.set()
     await asyncio.gather(*first, *rest)
@@ -82,14 +84,14 @@ async def test_who_would_wait_too_long_is_told_at_once_and_how_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(admission, "FIRST_GUESS", 1.0)
-    lane, told, until = Lane(1), list[bytes](), asyncio.Event()
-    tasks = start(lane, ANN, 3, until, told)  # one is in, two wait
+    limiter, told, until = Limiter(1), list[bytes](), asyncio.Event()
+    tasks = start(limiter, ANN, 3, until, told)  # one is in, two wait
     await settle()
     with pytest.raises(Full) as full:
-        async with lane.slot(ANN):
+        async with limiter.slot(ANN):
             pytest.fail("let in")
     assert full.value.seconds == pytest.approx(3.0)
-    tasks += start(lane, BOB, 1, until, told)  # whose turn comes before the second of ann's
+    tasks += start(limiter, BOB, 1, until, told)  # whose turn comes before the second of ann's
     await settle()
     assert not any(task.done() for task in tasks)
     until.set()
@@ -98,27 +100,27 @@ async def test_who_would_wait_too_long_is_told_at_once_and_how_long(
 
 async def test_who_waited_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "LONGEST_WAIT", 0.05)
-    lane, told, until = Lane(1), list[bytes](), asyncio.Event()
-    holding = start(lane, ANN, 1, until, told)
+    limiter, told, until = Limiter(1), list[bytes](), asyncio.Event()
+    holding = start(limiter, ANN, 1, until, told)
     await settle()
-    waiting = start(lane, BOB, 1, until, told)
+    waiting = start(limiter, BOB, 1, until, told)
     assert isinstance((await asyncio.gather(*waiting, return_exceptions=True))[0], Full)
     until.set()
     await asyncio.gather(*holding)
-    async with lane.slot(BOB):  # and keeps nothing
+    async with limiter.slot(BOB):  # and keeps nothing
         pass
 
 
 @pytest.mark.parametrize("end", ["give back", "raise"])
 async def test_a_slot_is_given_back_once(end: str) -> None:
-    lane = Lane(1)
+    limiter = Limiter(1)
     for _ in range(5):
         try:
-            async with lane.slot(ANN) as slot:
+            async with limiter.slot(ANN) as slot:
                 if end == "raise":
                     raise KeyError
                 slot.give_back()
-                async with lane.slot(BOB):
+                async with limiter.slot(BOB):
                     slot.give_back()
         except KeyError:
             pass
@@ -133,13 +135,13 @@ steps = st.lists(
 async def test_whatever_comes_leaves_or_gives_up_no_slot_is_lost(
     steps: list[tuple[str, int]], slots: int
 ) -> None:
-    lane = Lane(slots)
+    limiter = Limiter(slots)
     inside, most = 0, 0
     tasks: list[tuple[asyncio.Task[None], asyncio.Event]] = []
 
     async def visit(who: bytes, until: asyncio.Event) -> None:
         nonlocal inside, most
-        async with lane.slot(who):
+        async with limiter.slot(who):
             inside += 1
             most = max(most, inside)
             try:
@@ -161,7 +163,7 @@ async def test_whatever_comes_leaves_or_gives_up_no_slot_is_lost(
         until.set()
     await asyncio.gather(*(task for task, _ in tasks), return_exceptions=True)
     assert inside == 0 and most <= slots
-    assert not lane._held and not lane._waiting
+    assert not limiter._held and not limiter._waiting
 
 
 def asgi(path: str, method: str = "POST") -> dict[str, Any]:
@@ -192,7 +194,7 @@ async def test_what_tells_how_the_service_is_stands_in_no_line() -> None:
     assert seen == ["/recall"]
     for path in ("/health", "/ready", "/metrics"):
         await call(path)
-    write = asyncio.ensure_future(call("/messages"))  # a lane of its own
+    write = asyncio.ensure_future(call("/messages"))  # a limiter of its own
     await settle()
     assert seen[-1] == "/messages"
     stuck.set()

@@ -80,7 +80,7 @@ def test_any_body_but_a_batch_is_small(client: httpx.Client) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "QUIET", 0.3)
     monkeypatch.setattr(bodies, "SLOWEST", 1.0)
-    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(heads, "HEADER_SECONDS", 0.5)
     monkeypatch.setattr(wire_errors, "LINGER", 0.1)
 
 

@@ -154,7 +154,7 @@ def test_whatever_is_pasted_only_a_sentence_without_the_password_comes_out(
             assert read(found) == found
             if read is urls.read and found:
                 assert urls.read(urls.direct(found)) == urls.direct(found)
-                assert "Zq7" not in urls.place(found)
+                assert "Zq7" not in urls.hosts_of(found)
 
 
 @given(st.text(max_size=40))

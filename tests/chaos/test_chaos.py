@@ -74,8 +74,8 @@ def test_a_database_that_is_given_is_hurt_by_its_network_alone(
     assert "Traceback" not in again.stderr
 
 
-def card(mark: str, text: str | None, id: int | None = None) -> Card:
-    return Card(mark, "message", None, "s", "u", {text}, id)
+def card(tag: str, text: str | None, id: int | None = None) -> Card:
+    return Card(tag, "message", None, "s", "u", {text}, id)
 
 
 @pytest.mark.parametrize(
