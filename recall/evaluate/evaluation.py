@@ -26,8 +26,8 @@ class Comparison:
     """What to measure: modes of /recall, and what to hold them against."""
 
     mode: str  # one of recall's, or all
-    rrf: bool  # rank fusion of the two legs
-    legs: bool  # each leg as others have it: the turn alone, nothing around it
+    rrf: bool  # reciprocal rank fusion of the two legs too
+    legs: bool  # each leg without context too: the turn alone, as other systems have it
 
 
 def _rankings(service: Service, wanted: Comparison) -> dict[str, Ranking]:
@@ -46,7 +46,10 @@ def _rankings(service: Service, wanted: Comparison) -> dict[str, Ranking]:
 
 
 async def run(settings: Settings, file: Path, wanted: Comparison) -> dict[str, Summary]:
-    """Load the set into a scratch database, ask its questions, and return the summaries by name."""
+    """Load the set into a scratch database, ask its questions, and return the summaries by name.
+
+    Raises Invalid for a mode that there is not, and what opening the set and the service raise.
+    """
     if wanted.mode not in (*get_args(Mode), "all"):
         raise Invalid(f"mode must be hybrid, semantic, keyword or all, not {wanted.mode!r}.")
     chosen = read_set(file)

@@ -1,4 +1,4 @@
-"""R@k, MRR, and how sure a mean is."""
+"""R@k, MRR, and the interval that holds a mean with a given confidence."""
 
 from __future__ import annotations
 

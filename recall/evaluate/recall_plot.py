@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def draw(title: str, summaries: dict[str, Summary], path: Path) -> None:
-    """Draw R@k with its 95 % interval by depth, a line a ranking, into `path`."""
+    """Draw R@k with its 95 % interval by depth, a line a ranking, into `path`.
+
+    Raises Misconfigured without matplotlib.
+    """
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:

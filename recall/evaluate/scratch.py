@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def scratch_database(settings: Settings, keep: bool = False) -> Iterator[Settings]:
-    """Yield settings for a new database on the same server; drop it at the end, unless kept."""
+    """Yield settings for a new database on the same server; drop it at the end, unless kept.
+
+    Raises Misconfigured when the role may not make databases, Unavailable when the server does not
+    answer.
+    """
     name = f"recall_scratch_{uuid.uuid4().hex[:12]}"
     use = keeper.start(settings.home) if settings.embedded else None
     url = use.server.url() if use else settings.direct_url

@@ -45,7 +45,7 @@ class EvaluationSet:
 
 
 def read_set(path: Path) -> EvaluationSet:
-    """Return the evaluation set in `path`; SourceUnreadable names the first bad line."""
+    """Return the evaluation set in `path`; raises SourceUnreadable, which names the bad line."""
     found = EvaluationSet({}, {}, [])
     try:
         with path.open(encoding="utf-8") as lines:
@@ -70,7 +70,7 @@ def _add(found: EvaluationSet, line: str, where: str) -> None:
             category = str(value.get("category") or "")
             found.questions.append(Asked(conversation, value["query"], evidence, category))
         elif not value.get("content", "x"):
-            return  # a turn of silence; nothing to remember, and no evidence can be found in it
+            return  # an empty turn: recall stores none, and no question has one as evidence
         elif kind == "message":
             found.messages.setdefault(conversation, []).append(Message(**value))
         elif kind == "note":

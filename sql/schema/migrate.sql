@@ -1,8 +1,8 @@
--- Migrations: the ledger of what this database has run, and what it should consist of.
+-- Migrations: the ledger, which is the table of the migrations that ran here, and the functions.
 --
 -- Everything runs in one transaction that first takes an advisory lock: of five processes that
--- start at once one works and four wait, then find nothing to do. What is in order is only read,
--- so a start changes nothing and works where nothing can be changed.
+-- start at once one works and four wait, then find nothing to do. What is in order is only read, so
+-- a start on a server that is read-only works.
 --
 -- Versions meet. A migration that takes nothing away (a new table, a column with a default, an
 -- index) says so in a line of its own, `-- compatible`, which the ledger keeps: an older version
@@ -12,8 +12,8 @@
 -- name: lock_migrations
 select pg_advisory_xact_lock(hashtext('recall.migrate')::bigint);
 
--- Until the path is this, whatever others may create somewhere could stand in for what is called.
--- Times in definitions are written in the zone and style of whoever looks.
+-- Until the search path is this one, an object that others made could stand in for one that is
+-- called. Zone and style are fixed because the catalogue writes times in definitions by the reader's.
 -- name: enter_migration
 select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
        pg_catalog.set_config('timezone', 'UTC', true),
@@ -56,8 +56,8 @@ create table if not exists recall.function_file (
   defined_at timestamptz not null default now()
 );
 
--- A restored database may stand in a cluster without the role, or under an owner who may not act as
--- it. Whoever connects may know how; from here on everything is done as the owner.
+-- A database restored into another cluster may lack the role, or its owner may not act as it. The
+-- role that connects makes the one and grants the other; behind this, all is done as the owner.
 -- name: ready_role
 do $$
 declare
@@ -80,7 +80,7 @@ end $$;
 select exists (select from pg_class where relname = 'migration'
                and relnamespace = (select oid from pg_namespace where nspname = 'recall'));
 
--- A ledger of before has no such column.
+-- By `to_jsonb`, because a ledger of an older version has no column `compatible`.
 -- name: applied_migrations
 select name, checksum, coalesce((to_jsonb(m) ->> 'compatible')::boolean, false)
 from recall.migration as m;
@@ -113,12 +113,12 @@ from pg_namespace where nspname = %s;
 insert into recall.function_file (name, checksum) values (%s, %s)
 on conflict (name) do update set checksum = excluded.checksum, defined_at = now();
 
--- Functions may name one another whatever file comes first.
+-- Files are defined in the order of their names, and a function may name one of a later file.
 -- name: any_order
 set local check_function_bodies = off;
 
--- Other versions' functions: their schemas, and in `recall` whatever no table calls. Only schemas
--- that the ledger knows as recall's own.
+-- Other versions' functions: their schemas, and in `recall` those that no table calls. Only schemas
+-- that `function_file` lists: any other of such a name may be somebody else's.
 -- name: other_functions
 select 'drop schema ' || quote_ident(n.nspname) || ' cascade'
 from pg_namespace as n join recall.function_file as f on f.name = n.nspname

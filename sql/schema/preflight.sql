@@ -1,8 +1,8 @@
--- Before a start: what this server, this database and this role are, asked of the catalogue alone.
+-- Preflight: what this server, this database and this role are, by the catalogue alone.
 --
--- Nothing of recall's is touched, so that it can be asked of a database that is not recall's. What
--- the catalogue tells needs no right on the schemas that it tells of. It is asked before a path is
--- set, so it says whose functions it calls.
+-- No table of recall's is read, so it works on a database that is not recall's, and the catalogue
+-- wants no right on the schemas that it describes. It runs before the search path is set, so
+-- functions are named with their schema.
 
 -- name: preflight
 select pg_catalog.current_setting('server_version') as version,
@@ -32,6 +32,7 @@ left join pg_roles as s on s.rolname = 'recall_service'
 left join pg_namespace as n on n.nspname = 'recall'
 where r.rolname = current_user;
 
--- A transaction pooler gives the server that one client has just used to the next who asks.
+-- The server process of a connection: a transaction pooler hands the one that a client used last to
+-- the next client.
 -- name: backend
 select pg_catalog.pg_backend_pid();
