@@ -1,4 +1,4 @@
-"""Rows of tokens to rectangles: neighbours in length share a batch, so little of it is padding."""
+"""Rows of tokens to rectangles: rows of like length share a batch, so little of it is padding."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def fill(rows: Rows, order: Ids, budget: int, pad: int) -> Iterator[Batch]:
     starts = rows.starts[order]
     first = 0
     while first < len(order):
-        # What the batch would cost if it ended after each of the following rows: never falling.
+        # cost[i] = tokens, padding included, of a batch of the next rows 0..i. It never decreases,
+        # so searchsorted finds the last row that fits.
         ahead = lengths[first : first + budget]
         cost = ahead * np.arange(1, len(ahead) + 1)
         last = first + max(1, int(np.searchsorted(cost, budget, side="right")))
@@ -45,7 +46,7 @@ def fill(rows: Rows, order: Ids, budget: int, pad: int) -> Iterator[Batch]:
 
 
 def rectangle(ids: Ids, starts: Ids, lengths: Ids, pad: int) -> Batch:
-    """Gather rows of a flat array into one padded rectangle without a loop over rows."""
+    """Return rows of a flat array as one padded rectangle, gathered without a loop over rows."""
     columns = np.arange(lengths[-1])
     real = columns < lengths[:, None]
     places = np.minimum(starts[:, None] + columns, len(ids) - 1)
@@ -53,6 +54,6 @@ def rectangle(ids: Ids, starts: Ids, lengths: Ids, pad: int) -> Batch:
 
 
 def padding_share(batches: Sequence[Batch]) -> float:
-    """Return the share of all positions that carry no token, 0 to 1."""
+    """Return the share of all cells of the rectangles that hold padding, 0 to 1."""
     positions = sum(batch.mask.size for batch in batches)
     return 1.0 - sum(int(batch.mask.sum()) for batch in batches) / max(1, positions)

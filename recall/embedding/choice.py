@@ -39,20 +39,20 @@ REPEATS = 4  # of the test sentences in a timed run: enough for every thread to 
 
 @dataclass(frozen=True)
 class Trial:
-    """How an engine did: its agreement with float32 and its rate."""
+    """How an engine did: the cosines of its vectors to float32's, and its rate."""
 
     mean_cosine: float
     least_cosine: float
     texts_per_second: float
 
     def passes(self, engine: str) -> bool:
-        """Tell whether the vectors are close enough to stand in for float32's."""
+        """Return whether the vectors are close enough to stand in for float32's."""
         mean, least = BOUNDS.get(engine, OTHERS)
         return self.mean_cosine >= mean and self.least_cosine >= least
 
 
 def fingerprint() -> dict[str, str]:
-    """Return what an engine's choice depends on: processor, GPU, libraries."""
+    """Return what the choice of an engine depends on: processor, GPU, libraries' versions."""
     libraries = ("torch", "sentence-transformers", "transformers", "tokenizers", "onnxruntime")
     return {
         "processor": processor(),
@@ -83,7 +83,10 @@ def installed(library: str) -> str:
 
 
 def reopen(folder: ModelFolder, store: Store, engine: str, threads: int) -> Embedder | None:
-    """Open the int8 graph of an earlier start without torch, if that is what is wanted."""
+    """Return the int8 graph of an earlier start, opened without torch; None if it is not wanted.
+
+    "auto" wants it where it was chosen on this processor with these libraries.
+    """
     wanted = store.chosen(fingerprint()) if engine == "auto" else engine
     if wanted != "cpu-int8" or not store.intact():
         return None
@@ -109,7 +112,10 @@ def open_named(folder: ModelFolder, store: Store, engine: str, threads: int) -> 
 
 
 def choose(folder: ModelFolder, store: Store, threads: int) -> Embedder:
-    """Try the engines, fastest kind first; return the fastest that passes and remember it."""
+    """Try the engines, the fastest kind first; return the fastest that passes and remember it.
+
+    Raises Misconfigured when the one that an earlier start remembered cannot run.
+    """
     from recall.embedding.engines import derive
 
     known = store.chosen(fingerprint())
@@ -137,7 +143,7 @@ def choose(folder: ModelFolder, store: Store, threads: int) -> Embedder:
 
 
 def worth_trying(engine: str, passed: Container[str]) -> bool:
-    """Tell whether an engine can still be the fastest, so that a first start tries no others."""
+    """Return whether an engine may be the fastest beside those that `passed`; others cost time."""
     if "cuda-float16" in passed:
         return False
     if engine == "cpu-bfloat16":
@@ -146,7 +152,7 @@ def worth_trying(engine: str, passed: Container[str]) -> bool:
 
 
 def try_out(candidate: Embedder, expected: Vectors) -> Trial:
-    """Compare an engine's vectors with the expected ones and time it on more of the same."""
+    """Return how an engine's vectors agree with the `expected`, and its rate on the same texts."""
     cosines = agreement(trial_vectors(candidate), expected)
     begun = time.perf_counter()
     candidate.embed_documents(TESTS * REPEATS)
@@ -155,10 +161,10 @@ def try_out(candidate: Embedder, expected: Vectors) -> Trial:
 
 
 def agreement(vectors: Vectors, expected: Vectors) -> Vectors:
-    """Return the cosine of each vector to the expected one, seen from the middle of them all.
+    """Return the cosine of each vector to the expected one, both less the mean of the expected.
 
-    Many models keep everything in a narrow cone: from the origin even unrelated texts look alike,
-    and so would a wrong vector and the right one.
+    Many models keep all vectors in a narrow cone, where a wrong vector has a high cosine to the
+    right one, as unrelated texts have; without their mean it has not.
     """
     middle = expected.mean(axis=0)
     ours, theirs = vectors - middle, expected - middle

@@ -11,10 +11,10 @@ TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 def usable_cores() -> int:
-    """Return the physical cores of our processor set, at most what the container may spend.
+    """Return the physical cores that this process may run on, at most its container's quota.
 
-    Two hardware threads of one core share its multipliers: a second thread there only adds waiting.
-    A container's quota is no processor set: the kernel stops all of its threads once it is spent.
+    Two hardware threads of a core share its multipliers, so that a second thread there only waits.
+    A quota is not in the processor set: the kernel stops all threads of a container that spent it.
     """
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
@@ -23,7 +23,7 @@ def usable_cores() -> int:
 
 
 def siblings(number: int) -> str:
-    """Return what names the core of a logical processor: the list of processors sharing it."""
+    """Return the logical processors of the core that `number` is one of, which name the core."""
     listing = TOPOLOGY / f"cpu{number}" / "topology" / "thread_siblings_list"
     return listing.read_text().strip() if listing.is_file() else str(number)
 

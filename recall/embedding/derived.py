@@ -1,7 +1,7 @@
-"""What was derived from a model once and serves every later start: a folder per revision.
+"""Files derived from a model by a first start, for every later one: a folder per revision.
 
-Nothing here is trusted: each file's SHA-256 is in the listing, which is written last, so a file
-that was cut short, damaged or half replaced is made again instead of being loaded.
+No file is trusted: its SHA-256 is in a listing that is written last, so a file that was cut short,
+damaged or half replaced is derived again instead of being loaded.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Store:
 
         The listing goes last: whoever reads in between finds a digest that does not fit.
         """
-        for left in self.folder.glob(".new-*"):  # by a start that was killed; we hold the lock
+        for left in self.folder.glob(".new-*"):  # of starts that were killed: the lock is ours
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as temporary:
             yield Path(temporary)
@@ -80,7 +80,7 @@ class Store:
             write(self.folder / LISTING, listing)
 
     def intact(self) -> bool:
-        """Tell whether the graph and all that belongs to it are there, whole and of our recipe."""
+        """Return whether the graph and its files are there, whole, and made by this RECIPE."""
         listing = self.folder / LISTING
         if not listing.is_file() or listing.read_bytes() != listing_of(self.folder).encode():
             return False
@@ -88,7 +88,7 @@ class Store:
         return recipe == RECIPE
 
     def read(self) -> tuple[Description, Tokens]:
-        """Return what belongs to the graph; only after `intact`."""
+        """Return the description and the tokenizer of the graph; only after `intact`."""
         fields = json.loads((self.folder / DESCRIPTION).read_text())
         document, query = (Reading(**fields.pop(name)) for name in ("document", "query"))
         described = Description(**fields, document=document, query=query)

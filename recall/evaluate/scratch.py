@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def scratch_database(settings: Settings, keep: bool = False) -> Iterator[Settings]:
     """Yield settings for a new database on the same server; drop it at the end, unless kept.
 
-    Raises Misconfigured when the role may not make databases, Unavailable when the server does not
-    answer.
+    Raises Misconfigured when the server does not answer or the role may not make databases,
+    Unavailable when a statement fails.
     """
     name = f"recall_scratch_{uuid.uuid4().hex[:12]}"
     use = keeper.start(settings.home) if settings.embedded else None

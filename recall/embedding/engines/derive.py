@@ -38,7 +38,10 @@ def open_torch(folder: ModelFolder, engine: str, threads: int) -> Embedder:
 
 
 def derive_int8(folder: ModelFolder, store: Store) -> None:
-    """Make the int8 graph and what belongs to it, unless they are there and whole."""
+    """Derive the int8 graph and its files, unless they are there and whole.
+
+    Raises Misconfigured for a model that cannot be made int8.
+    """
     if store.intact():
         return
     from recall.embedding.engines.onnx_export import export_int8

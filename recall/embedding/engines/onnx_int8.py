@@ -189,9 +189,10 @@ def other_input(addition: onnx.NodeProto, known: str) -> str:
 
 
 def weight_levels() -> int:
-    """Return the steps on either side of zero that a weight has.
+    """Return how many levels a weight has on either side of zero.
 
-    Before VNNI, x86 adds pairs of products in 16 bits: 127 levels would overflow there, 63 cannot.
+    Before VNNI, x86 adds pairs of products in 16 bits: with 127 levels the sum may overflow, with
+    63 it cannot.
     """
     listing = Path("/proc/cpuinfo")
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -214,7 +215,7 @@ def channel_ranges(
     for batch in samples:
         outputs = watched.run(names, {"input_ids": batch.ids, "attention_mask": batch.mask})
         for name, values in zip(names, outputs, strict=True):
-            # What padding carries is masked out later: it may saturate.
+            # Padding's numbers are masked out later in the graph, so they may saturate.
             by_token = values.shape[:2] == batch.mask.shape
             rows = values[batch.mask > 0] if by_token else values.reshape(-1, values.shape[-1])
             lows[name].append(rows.min(axis=0))

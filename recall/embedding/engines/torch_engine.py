@@ -24,7 +24,10 @@ BATCH = {"cpu": 1_024, "cuda": 65_536}  # tokens
 
 
 def load(folder: Path, device: str = "cpu") -> SentenceTransformer:
-    """Open a model's folder with sentence-transformers in float32, without the network."""
+    """Return a model's folder opened with sentence-transformers in float32, without the network.
+
+    Raises ModelMissing when it cannot be opened.
+    """
     try:
         with without_bars():
             model = SentenceTransformer(str(folder), device=device, local_files_only=True)
