@@ -153,9 +153,9 @@ class _Window:
                 raise Invalid(f"{where} is not JSON, or takes more than {LARGEST_MEMORY} bytes.")
             self._move()
 
-    def fail(self, what: str) -> None:
+    def fail(self, why: str) -> None:
         """Raise JSONDecodeError at the place reached."""
-        raise JSONDecodeError(what, self._text, self._place)
+        raise JSONDecodeError(why, self._text, self._place)
 
     def _more(self) -> bool:
         return self._end < len(self._body)

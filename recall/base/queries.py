@@ -25,15 +25,15 @@ _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 @cache
 def statements() -> dict[str, LiteralString]:
     """Return every named statement of `sql/*/*.sql` by its name."""
-    found: dict[str, LiteralString] = {}
+    by_name: dict[str, LiteralString] = {}
     for file in sorted(SQL.glob("*/*.sql")):
         _, *parts = _NAME.split(file.read_text(encoding="utf-8"))
         for name, text in zip(parts[::2], parts[1::2], strict=True):
-            if name in found:
+            if name in by_name:
                 raise ValueError(f"{file.name} names the statement {name!r} a second time")
             # The text comes from a file of this package, never from a caller.
-            found[name] = cast("LiteralString", text.strip().rstrip(";"))
-    return found
+            by_name[name] = cast("LiteralString", text.strip().rstrip(";"))
+    return by_name
 
 
 def query(name: str) -> LiteralString:

@@ -149,14 +149,14 @@ def direct(url: str) -> str:
     'postgresql://u@ep-a-1.eu-central-1.aws.neon.tech/db'
     """
     scheme, _, rest = url.rpartition("://")
-    found = _parsed(rest, "")
-    hosts = tuple((_without_pooler(host), port) for host, port in found.hosts)
-    parameters = dict(found.parameters)
+    parsed = _parsed(rest, "")
+    hosts = tuple((_without_pooler(host), port) for host, port in parsed.hosts)
+    parameters = dict(parsed.parameters)
     if "host" in parameters:
         parameters["host"] = ",".join(map(_without_pooler, parameters["host"].split(",")))
-    if (hosts, parameters) == (found.hosts, found.parameters):
+    if (hosts, parameters) == (parsed.hosts, parsed.parameters):
         return url
-    changed = Url(found.user, found.password, hosts, found.database, parameters)
+    changed = Url(parsed.user, parsed.password, hosts, parsed.database, parameters)
     return scheme + str(changed).removeprefix("postgresql")
 
 
@@ -165,12 +165,12 @@ def hosts_of(url: str) -> str:
 
     Raises Misconfigured when `url` cannot be read.
     """
-    found = _parsed(url.rpartition("://")[2], "")
-    hosts = [f"{host}:{port}" if port else host for host, port in found.hosts if host]
-    if "host" in found.parameters:
-        hosts = [found.parameters["host"]]
-    if "service" in found.parameters and not hosts:
-        return f"the service {found.parameters['service']}"
+    parsed = _parsed(url.rpartition("://")[2], "")
+    hosts = [f"{host}:{port}" if port else host for host, port in parsed.hosts if host]
+    if "host" in parsed.parameters:
+        hosts = [parsed.parameters["host"]]
+    if "service" in parsed.parameters and not hosts:
+        return f"the service {parsed.parameters['service']}"
     return ", ".join(hosts) or "this machine"
 
 
@@ -211,7 +211,7 @@ def _split(rest: str, name: str) -> tuple[str | None, str, str, str]:
 
 
 def _hosts(text: str, name: str) -> tuple[tuple[str, str], ...]:
-    found = []
+    hosts = []
     for each in text.split(","):
         match = _HOST.fullmatch(each)
         if match is None:
@@ -222,8 +222,8 @@ def _hosts(text: str, name: str) -> tuple[tuple[str, str], ...]:
         port = (match[3] or "").lstrip("0") or match[3] or ""
         if port and not (len(port) <= 5 and 0 < int(port) < 65536):
             raise Misconfigured(f"{name} names a port that cannot be: it must be 1 to 65535.")
-        found.append((match[1] or _decoded(match[2], "host", name), port))
-    return tuple(found)
+        hosts.append((match[1] or _decoded(match[2], "host", name), port))
+    return tuple(hosts)
 
 
 def _parameters(text: str, name: str, quiet: bool) -> dict[str, str]:

@@ -92,14 +92,14 @@ class Book:
 
     def differences(self, rows: list[Row]) -> dict[str, list[str]]:
         """Return by kind what the database has other than it must."""
-        found: dict[str, list[Row]] = {}
+        rows_of: dict[str, list[Row]] = {}
         for row in rows:
-            found.setdefault(row.tag, []).append(row)
+            rows_of.setdefault(row.tag, []).append(row)
         wrong: dict[str, list[str]] = {
             name: [] for name in ("lost", "stored twice", "back though erased", "not as last said")
         }
         for card in self.cards:
-            there = found.pop(card.tag, [])
+            there = rows_of.pop(card.tag, [])
             if len(there) > 1:
                 wrong["stored twice"].append(f"{card.tag}: ids {[row.id for row in there]}")
             elif not there and ABSENT not in card.may:
@@ -108,7 +108,7 @@ class Book:
                 wrong["back though erased"].append(card.tag)
             elif there and not _fits(card, there[0]):
                 wrong["not as last said"].append(f"{card.tag}: {there[0].content[:60]!r}")
-        wrong["of nobody"] = sorted(found)
+        wrong["of nobody"] = sorted(rows_of)
         wrong["answers that cannot be true"] = self.wrong_answers
         return wrong
 

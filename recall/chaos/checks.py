@@ -73,10 +73,10 @@ async def findings(url: str, settings: Settings) -> list[str]:
     database = Database(url, settings)
     await database.open()
     try:
-        found = await doctor.examine(database, False)
+        findings = await doctor.examine(database, False)
     finally:
         await database.close()
-    return [f"{each.found:,} {each.counts}" for each in found if each.found]
+    return [f"{each.found:,} {each.counts}" for each in findings if each.found]
 
 
 def _column(connection: psycopg.Connection[Any], statement: Any) -> list[Any]:

@@ -200,8 +200,8 @@ def _unfound(book: Book, service: Service) -> list[str]:
     for card in kept:
         asked = {"query": card.tag, "mode": "keyword", "limit": 5}
         answer = service.ask("POST", "/recall", asked)
-        found = answer.body["results"] if answer.status == 200 else []
-        if card.id not in {hit["id"] for hit in found}:
+        hits = answer.body["results"] if answer.status == 200 else []
+        if card.id not in {hit["id"] for hit in hits}:
             missing.append(f"{card.tag} ({answer.status})")
     return missing
 

@@ -114,11 +114,11 @@ def create(server: Server) -> None:
 
 def check_major(server: Server) -> None:
     """Raise Misconfigured when another major version of Postgres made the cluster."""
-    found = (server.data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
-    if found != MAJOR:
+    major = (server.data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
+    if major != MAJOR:
         raise Misconfigured(
-            f"{server.data} was made by Postgres {found}, and recall carries {MAJOR}. Dump it "
-            f"with Postgres {found} and restore it, or set RECALL_HOME to another folder."
+            f"{server.data} was made by Postgres {major}, and recall carries {MAJOR}. Dump it "
+            f"with Postgres {major} and restore it, or set RECALL_HOME to another folder."
         )
 
 

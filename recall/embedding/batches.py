@@ -49,8 +49,8 @@ def rectangle(ids: Ids, starts: Ids, lengths: Ids, pad: int) -> Batch:
     """Return rows of a flat array as one padded rectangle, gathered without a loop over rows."""
     columns = np.arange(lengths[-1])
     real = columns < lengths[:, None]
-    places = np.minimum(starts[:, None] + columns, len(ids) - 1)
-    return Batch(np.where(real, ids[places], pad), real.astype(np.int64))
+    cells = np.minimum(starts[:, None] + columns, len(ids) - 1)
+    return Batch(np.where(real, ids[cells], pad), real.astype(np.int64))
 
 
 def padding_share(batches: Sequence[Batch]) -> float:

@@ -70,8 +70,8 @@ def processor() -> str:
     """Return the processor's name and a summary of its instruction sets."""
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text().splitlines() if listing.is_file() else []
-    told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    return " ".join(sorted(set(told)))[:4000] or platform.processor() or platform.machine()
+    facts = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    return " ".join(sorted(set(facts)))[:4000] or platform.processor() or platform.machine()
 
 
 def installed(library: str) -> str:

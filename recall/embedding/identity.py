@@ -64,9 +64,9 @@ def open_folder(model: str | None) -> ModelFolder:
     if folder.is_dir():
         return ModelFolder(folder.resolve().name, folder, revision_of(digest_files(folder)))
     if folder.exists() or not HUB_NAME.fullmatch(model):
-        what = "a file" if folder.exists() else "no folder"
+        kind = "a file" if folder.exists() else "no folder"
         raise ModelMissing(
-            f"RECALL_MODEL={model} is {what}; name the folder of a sentence-transformers model, or "
+            f"RECALL_MODEL={model} is {kind}; name the folder of a sentence-transformers model, or "
             "a model such as intfloat/e5-small-v2."
         )
     folder = hub_folder(model)
@@ -113,8 +113,8 @@ def digest_files(folder: Path) -> dict[str, str]:
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise ModelMissing(f"{folder} holds no model: neither modules.json nor config.json.")
     digests = {}
-    for place in module_folders(folder):
-        files = [file for file in sorted(place.iterdir()) if is_relevant(file)]
+    for module in module_folders(folder):
+        files = [file for file in sorted(module.iterdir()) if is_relevant(file)]
         if any(file.suffix == ".safetensors" for file in files):
             files = [file for file in files if file.suffix != ".bin"]
         for file in files:
@@ -132,10 +132,10 @@ def module_folders(folder: Path) -> list[Path]:
     listing = folder / "modules.json"
     try:
         modules = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
-        places = {folder / module["path"] for module in modules if module["path"]}
+        folders = {folder / module["path"] for module in modules if module["path"]}
     except (ValueError, TypeError, KeyError) as error:
         raise ModelCorrupt(f"{listing} is not the list of a model's modules: {error}.") from error
-    return [folder, *sorted(place for place in places if place.is_dir())]
+    return [folder, *sorted(each for each in folders if each.is_dir())]
 
 
 def is_relevant(file: Path) -> bool:
@@ -147,9 +147,9 @@ def check_packaged(digests: dict[str, str]) -> None:
     """Raise ModelCorrupt unless the packaged model's bytes are the published ones."""
     for name, expected in PACKAGED_SHA256.items():
         if digests.get(name) != expected:
-            found = digests.get(name, "none, for it is missing")
+            digest = digests.get(name, "none, for it is missing")
             raise ModelCorrupt(
-                f"The packaged model's {name} should have SHA-256 {expected} and has {found}: "
+                f"The packaged model's {name} should have SHA-256 {expected} and has {digest}: "
                 f"reinstall {PACKAGED}."
             )
 

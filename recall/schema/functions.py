@@ -77,7 +77,7 @@ def spelled(text: str, vector: str) -> str:
             f"pgvector lies in the schema {vector}; recall needs one whose name holds no quote, "
             "percent sign or backslash: `alter extension vector set schema …`."
         )
-    text = _OF_VECTOR.sub(lambda found: f"{vector}.{found[0]}", text)
+    text = _OF_VECTOR.sub(lambda name: f"{vector}.{name[0]}", text)
     return text.replace("<=>", f"operator({vector}.<=>)")
 
 
@@ -109,11 +109,11 @@ def define(connection: Connection, wanted: Functions) -> None:
     if not lacking(connection, wanted):
         return
     schema = sql.Identifier(wanted.schema)
-    found = connection.execute(query("schema_owner"), [wanted.schema]).fetchone()
-    if found is None:
+    row = connection.execute(query("schema_owner"), [wanted.schema]).fetchone()
+    if row is None:
         connection.execute(sql.SQL("create schema {}").format(schema))
-    elif not found[1]:
-        raise SchemaRefused(f"The schema {wanted.schema} belongs to {found[0]}, not to recall.")
+    elif not row[1]:
+        raise SchemaRefused(f"The schema {wanted.schema} belongs to {row[0]}, not to recall.")
     connection.execute(query("any_order"))
     walk(connection, wanted.path)
     connection.execute(wanted.text.encode())

@@ -95,8 +95,8 @@ def numbers(version: str) -> tuple[int, ...]:
     >>> numbers("0.8.0-dev"), numbers("16.4 (Debian 16.4-1.pgdg120+2)"), numbers("17beta1")
     ((0, 8, 0), (16, 4), (17,))
     """
-    found = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
+    leading = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in leading[0].split(".")) if leading else ()
 
 
 def prepare(connection: Connection) -> str:

@@ -130,11 +130,11 @@ def prune(url: str) -> list[str]:
     with transaction(url) as connection:
         connection.execute(query("lock_migrations"))
         own = functions.read(prepare(connection), SQL / "functions").schema
-        found = connection.execute(query("other_functions"), {"own": own}).fetchall()
-        for (statement,) in found:
+        drops = connection.execute(query("other_functions"), {"own": own}).fetchall()
+        for (statement,) in drops:
             connection.execute(statement)
         connection.execute(query("forget_other_functions"), [own])
-        return [statement for (statement,) in found]
+        return [statement for (statement,) in drops]
 
 
 def _checksum(text: str) -> str:
@@ -151,7 +151,7 @@ def _compare(connection: Connection) -> Ledger:
     if _has_ledger(connection):
         rows = connection.execute(query("applied_migrations")).fetchall()
         kept = {name: (checksum, compatible) for name, checksum, compatible in rows}
-    found = []
+    migrations = []
     for file in sorted((SQL / "migrations").glob("*.sql")):
         text = file.read_text(encoding="utf-8")
         checksum = _checksum(text)
@@ -161,12 +161,12 @@ def _compare(connection: Connection) -> Ledger:
                 f"The migration {file.stem} was changed after this database ran it; "
                 "migrations are immutable: restore the file and add a new one."
             )
-        found.append(Migration(file.stem, checksum, text, applied=ran is not None))
+        migrations.append(Migration(file.stem, checksum, text, applied=ran is not None))
     if refused := sorted(name for name, (_, compatible) in kept.items() if not compatible):
         raise SchemaRefused(
             f"The database is newer than this recall: it has {', '.join(refused)}; upgrade recall."
         )
-    return Ledger(found, sorted(kept))
+    return Ledger(migrations, sorted(kept))
 
 
 def _apply(connection: Connection, migration: Migration, vector: str) -> None:

@@ -55,9 +55,9 @@ def derive_int8(folder: ModelFolder, store: Store) -> None:
     rows = tokens.read(SAMPLES, tokens.document)
     samples = list(fill(rows, by_length(rows), 512, tokens.pad))
     dimension = WholeEmbedder(folder, model).dimension
-    with store.replacing() as place:
-        describe(Description(dimension, tokens.document, tokens.query, tokens.pad), tokens, place)
+    with store.replacing() as draft:
+        describe(Description(dimension, tokens.document, tokens.query, tokens.pad), tokens, draft)
         try:
-            export_int8(model, samples, place / GRAPH)
+            export_int8(model, samples, draft / GRAPH)
         except Exception as error:  # three foreign libraries, each with errors of its own
             raise Misconfigured(f"{folder.name} cannot be made int8: {error}") from error

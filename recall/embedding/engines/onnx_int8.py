@@ -158,16 +158,16 @@ class Int8Graph:
 
     def _look_up(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Return the reading of a table whose rows are bytes, each row with its own step."""
-        table, rows, found = node.input[0], node.input[1], node.output[0]
+        table, rows, output = node.input[0], node.input[1], node.output[0]
         values = self._values(table)
         steps = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-9) / 127
         stored = self._constant(f"{table}_bytes", np.round(values / steps).astype(np.int8))
         step = self._constant(f"{table}_steps", steps.astype(np.float32))
         return [
-            helper.make_node("Gather", [stored, rows], [f"{found}_bytes"]),
-            helper.make_node("Gather", [step, rows], [f"{found}_steps"]),
-            helper.make_node("Cast", [f"{found}_bytes"], [f"{found}_whole"], to=1),
-            helper.make_node("Mul", [f"{found}_whole", f"{found}_steps"], [found]),
+            helper.make_node("Gather", [stored, rows], [f"{output}_bytes"]),
+            helper.make_node("Gather", [step, rows], [f"{output}_steps"]),
+            helper.make_node("Cast", [f"{output}_bytes"], [f"{output}_whole"], to=1),
+            helper.make_node("Mul", [f"{output}_whole", f"{output}_steps"], [output]),
         ]
 
     def _finish(self, written: list[onnx.NodeProto]) -> None:
@@ -196,8 +196,8 @@ def weight_levels() -> int:
     """
     listing = Path("/proc/cpuinfo")
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
-    told = listing.read_text() if is_x86 and listing.is_file() else "vnni"
-    return 127 if "vnni" in told else 63
+    features = listing.read_text() if is_x86 and listing.is_file() else "vnni"
+    return 127 if "vnni" in features else 63
 
 
 def channel_ranges(
