@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from recall.database.caller import Caller
     from recall.embedding import Embedder
     from recall.indexing.profiles import Profile
 
@@ -398,8 +399,8 @@ async def profile(database: Database) -> Profile:
 
 
 @pytest.fixture
-async def tenant(database: Database) -> int:
-    return await keys.tenant_id(database, "default")
+async def caller(database: Database) -> Caller:
+    return await keys.caller_of(database, "default")
 
 
 @pytest.fixture

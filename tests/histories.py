@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from recall.database.caller import Caller
     from recall.sources.source import Source
     from recall.sync.backfill import Tally
 
@@ -111,7 +112,7 @@ class Told:
         return (item.memory.key or "" for item in self.items if isinstance(item, Found))
 
 
-def stored(owner: psycopg.Connection[Any], tenant: int) -> list[Any]:
+def stored(owner: psycopg.Connection[Any], caller: Caller) -> list[Any]:
     """Return every memory row by row, without what a second run may number differently."""
     return owner.execute(
         "select m.key, m.kind, s.key, s.title, s.last_at, m.role, m.author, m.user_id, m.title,"
@@ -119,7 +120,7 @@ def stored(owner: psycopg.Connection[Any], tenant: int) -> list[Any]:
         " m.source_id is not null, j.lane, j.attempts"
         " from memory as m left join session as s on s.id = m.session_id"
         " left join job as j on j.memory_id = m.id where m.tenant_id = %s order by m.key",
-        [tenant],
+        [caller.tenant],
     ).fetchall()
 
 

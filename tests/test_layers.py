@@ -69,7 +69,7 @@ INSIDE = {
         "praisonai_tables",
     ),
     "sources.systems.sql": ("sql_query",),
-    "database": ("connections vectors", "units", "bell"),
+    "database": ("caller connections vectors", "units", "bell"),
     "memory": ("keys memories sessions",),
     "indexing": (
         "cutting doctor languages profiles words",
@@ -92,7 +92,7 @@ INSIDE = {
     "runtime": ("listening sample status service", "duties"),
     "api": (
         "answers connection counters given_up wire_errors",
-        "caller",
+        "gate",
         "admission bodies operations reading",
         "unpacking",
         "writing",

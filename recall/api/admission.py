@@ -14,7 +14,7 @@ from collections import Counter, deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from recall.api.caller import OPEN, caller
+from recall.api.gate import OPEN, sender
 from recall.api.wire_errors import answer
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Admission:
         if scope["type"] != "http" or scope["path"] in OPEN:
             return await self._app(scope, receive, send)
         try:
-            async with self._limiter(scope).slot(caller(scope)) as slot:
+            async with self._limiter(scope).slot(sender(scope)) as slot:
                 scope["recall.slot"] = slot
                 await self._app(scope, receive, send)
         except Full as full:

@@ -12,8 +12,8 @@ from recall import __version__
 from recall.api import operations, reading, wire_errors, writing
 from recall.api.admission import Admission
 from recall.api.bodies import Bodies
-from recall.api.caller import Gate, KeyFirst
 from recall.api.counters import Metrics, Timing
+from recall.api.gate import Gate, KeyFirst, check_bind
 from recall.api.given_up import GivenUp
 from recall.api.wire_errors import LastResort
 from recall.memory import keys
@@ -36,9 +36,9 @@ async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     Raises what opening raises, and Misconfigured when the network would be served without keys.
     """
     async with open_service(settings) as service:
-        default = await keys.tenant_id(service.database, DEFAULT_TENANT)
+        default = await keys.caller_of(service.database, DEFAULT_TENANT)
         gate = Gate(service.database, default, settings.host)
-        await gate.check_bind()
+        await check_bind(service.database, settings.host)
         if settings.embedded and settings.sample:
             loaded = await load_sample(service.database, default)
             if loaded:

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recall.api.caller import caller
+from recall.api.gate import sender
 from recall.api.wire_errors import answer, refuse
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Bodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        hold = _Hold(caller(scope))
+        hold = _Hold(sender(scope))
         try:
             body = await self._read(scope, receive, hold)
             if body is not None:

@@ -9,8 +9,8 @@ from pydantic import Field
 from starlette.responses import Response
 
 from recall.api.answers import Json
-from recall.api.caller import Running, Tenant
 from recall.api.counters import Metrics
+from recall.api.gate import Asker, Running
 from recall.base.supervisor import Supervisor
 from recall.contract.errors import NotReady
 from recall.contract.limits import LARGEST_BATCH, LARGEST_ID
@@ -31,9 +31,9 @@ class Chosen(Value):
 
 
 @routes.get("/status")
-async def get_status(request: Request, tenant: Tenant, running: Running) -> Json:
+async def get_status(request: Request, caller: Asker, running: Running) -> Json:
     """Return how much is remembered, how much of it waits, and what does not run."""
-    found = await status(running.database, tenant, running.profile)
+    found = await status(running.database, caller, running.profile)
     watching: Supervisor = request.app.state.supervisor
     said = [*watching.complaints(needed=True), *watching.complaints(needed=False)]
     return Json(found | {"not_running": said})
@@ -68,20 +68,20 @@ async def get_ready(request: Request, running: Running) -> Json:
 
 @routes.get("/failed")
 async def get_failed(
-    tenant: Tenant, running: Running, limit: Limit = 50, before: MemoryId | None = None
+    caller: Asker, running: Running, limit: Limit = 50, before: MemoryId | None = None
 ) -> Json:
     """List memories that were given up, each with the reason; the newest first.
 
     `next` is the `before` of the next page, null on the last.
     """
-    rows = await queue.parked(running.database, tenant, limit + 1, before)
+    rows = await queue.parked(running.database, caller, limit + 1, before)
     page = rows[:limit]
     return Json({"failed": page, "next": page[-1]["id"] if len(rows) > limit else None})
 
 
 @routes.post("/failed/retry")
-async def retry_failed(tenant: Tenant, running: Running, chosen: Chosen | None = None) -> Json:
+async def retry_failed(caller: Asker, running: Running, chosen: Chosen | None = None) -> Json:
     """Queue memories that were given up again: those of `ids`, or all."""
-    retried = await queue.retry(running.database, tenant, chosen.ids if chosen else None)
+    retried = await queue.retry(running.database, caller, chosen.ids if chosen else None)
     running.nudge()
     return Json({"retried": retried}, 202)

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from recall.api.answers import Json
-from recall.api.caller import Running, Tenant
+from recall.api.gate import Asker, Running
 from recall.contract.errors import Invalid
 from recall.contract.refusals import sentence
 from recall.contract.values import Id, Question
+from recall.database.caller import Caller
 from recall.memory import sessions
 from recall.runtime.service import Service
 
@@ -25,13 +26,13 @@ OBJECTS = {"neighbors", "metadata"}
 
 
 @routes.post("/recall")
-async def recall(request: Request, question: Question, tenant: Tenant, running: Running) -> Json:
+async def recall(request: Request, question: Question, caller: Asker, running: Running) -> Json:
     """Find the memories that a question is about, best first."""
-    return await _recall(request, question, tenant, running)
+    return await _recall(request, question, caller, running)
 
 
 @routes.get("/recall")
-async def recall_by_url(request: Request, tenant: Tenant, running: Running) -> Json:
+async def recall_by_url(request: Request, caller: Asker, running: Running) -> Json:
     """Do the same for `?q=…`; a list is given by repeating its field, an object as JSON."""
     given: dict[str, Any] = {}
     for name in request.query_params:
@@ -46,15 +47,15 @@ async def recall_by_url(request: Request, tenant: Tenant, running: Running) -> J
         raise Invalid(message, field) from error
     except ValueError as error:
         raise Invalid(f"{name} must be a JSON object.", name) from error
-    return await _recall(request, question, tenant, running)
+    return await _recall(request, question, caller, running)
 
 
 @routes.get("/sessions")
 async def get_sessions(
-    tenant: Tenant, running: Running, cursor: str | None = None, limit: Limit = 50
+    caller: Asker, running: Running, cursor: str | None = None, limit: Limit = 50
 ) -> Json:
     """List sessions, those with the newest message first."""
-    page = await sessions.sessions(running.database, tenant, cursor, limit)
+    page = await sessions.sessions(running.database, caller, cursor, limit)
     rows = [{"session_id": row.pop("key"), **_without_id(row)} for row in page.rows]
     return Json({"sessions": rows, "previous": page.previous, "next": page.next})
 
@@ -62,13 +63,13 @@ async def get_sessions(
 @routes.get("/sessions/{session_id:path}/messages")
 async def get_messages(
     session_id: Annotated[Id, Path()],
-    tenant: Tenant,
+    caller: Asker,
     running: Running,
     cursor: str | None = None,
     limit: Limit = 50,
 ) -> Json:
     """List a session's messages, oldest first."""
-    page = await sessions.messages(running.database, tenant, session_id, cursor, limit)
+    page = await sessions.messages(running.database, caller, session_id, cursor, limit)
     return Json({"messages": page.rows, "previous": page.previous, "next": page.next})
 
 
@@ -76,8 +77,8 @@ def _without_id(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "id"}
 
 
-async def _recall(request: Request, question: Question, tenant: int, running: Service) -> Json:
-    answer = await running.searcher.recall(tenant, question)
+async def _recall(request: Request, question: Question, caller: Caller, running: Service) -> Json:
+    answer = await running.searcher.recall(caller, question)
     request.app.state.metrics.question(answer)
     return Json(answer, without=_not_asked_for(question))
 

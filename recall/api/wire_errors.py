@@ -29,6 +29,7 @@ WIRE: dict[type[errors.RecallError], tuple[int, str]] = {
     errors.RecallError: (500, "recall_error"),
     errors.Invalid: (422, "invalid"),
     errors.Unauthorized: (401, "unauthorized"),
+    errors.Forbidden: (403, "forbidden"),
     errors.NotFound: (404, "not_found"),
     errors.Unavailable: (503, "unavailable"),
     errors.Overloaded: (503, "overloaded"),

@@ -6,14 +6,15 @@ import asyncio
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 
 from recall.api.answers import Json
-from recall.api.caller import Running, Tenant
+from recall.api.gate import Asker, Running
 from recall.api.unpacking import Batch
 from recall.contract.limits import LARGEST_BATCH, LARGEST_ID
 from recall.contract.values import Id, Message, Note, Stored, Value
+from recall.database.caller import Caller
 from recall.indexing import queue
 from recall.memory import memories
 from recall.runtime.service import Service
@@ -21,9 +22,19 @@ from recall.runtime.service import Service
 routes = APIRouter(route_class=Batch)
 
 MemoryId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
-Wait = Annotated[
+Seconds = Annotated[
     float, Query(ge=0, le=60, description="Seconds to wait until they are searchable.")
 ]
+
+
+async def _wait(caller: Asker, wait: Seconds = 0) -> float:
+    """Return the seconds to wait; who may not read is told so before anything is stored."""
+    if wait:
+        caller.need("read")
+    return wait
+
+
+Wait = Annotated[float, Depends(_wait)]
 
 
 class Messages(Value):
@@ -40,66 +51,66 @@ class Notes(Value):
 
 @routes.post("/messages", status_code=202)
 async def post_messages(
-    request: Request, batch: Messages, tenant: Tenant, running: Running, wait: Wait = 0
+    request: Request, batch: Messages, caller: Asker, running: Running, wait: Wait
 ) -> Json:
     """Store messages durably and index them soon."""
-    stored = await memories.save_messages(running.database, tenant, batch.messages)
-    return await _accepted(request, running, tenant, stored, wait)
+    stored = await memories.save_messages(running.database, caller, batch.messages)
+    return await _accepted(request, running, caller, stored, wait)
 
 
 @routes.post("/notes", status_code=202)
 async def post_notes(
-    request: Request, batch: Notes, tenant: Tenant, running: Running, wait: Wait = 0
+    request: Request, batch: Notes, caller: Asker, running: Running, wait: Wait
 ) -> Json:
     """Store notes durably and index them soon."""
-    stored = await memories.save_notes(running.database, tenant, batch.notes)
-    return await _accepted(request, running, tenant, stored, wait)
+    stored = await memories.save_notes(running.database, caller, batch.notes)
+    return await _accepted(request, running, caller, stored, wait)
 
 
 @routes.get("/notes/{id}")
-async def get_note(id: MemoryId, tenant: Tenant, running: Running) -> Json:
+async def get_note(id: MemoryId, caller: Asker, running: Running) -> Json:
     """Return a note."""
-    return Json(await memories.note(running.database, tenant, id))
+    return Json(await memories.note(running.database, caller, id))
 
 
 @routes.put("/notes/{id}", status_code=202)
-async def put_note(id: MemoryId, note: Note, tenant: Tenant, running: Running) -> Json:
+async def put_note(id: MemoryId, note: Note, caller: Asker, running: Running) -> Json:
     """Replace a note as a whole; its key stays."""
-    await memories.replace_note(running.database, tenant, id, note)
+    await memories.replace_note(running.database, caller, id, note)
     running.nudge()
     return Json({"id": id}, 202)
 
 
 @routes.delete("/notes/{id}")
-async def delete_note(id: MemoryId, tenant: Tenant, running: Running) -> Json:
+async def delete_note(id: MemoryId, caller: Asker, running: Running) -> Json:
     """Erase a note with everything derived from it."""
-    await memories.forget(running.database, tenant, "note", id)
+    await memories.forget(running.database, caller, "note", id)
     return Json({"deleted": 1})
 
 
 @routes.delete("/messages/{id}")
-async def delete_message(id: MemoryId, tenant: Tenant, running: Running) -> Json:
+async def delete_message(id: MemoryId, caller: Asker, running: Running) -> Json:
     """Erase a message with everything derived from it."""
-    await memories.forget(running.database, tenant, "message", id)
+    await memories.forget(running.database, caller, "message", id)
     return Json({"deleted": 1})
 
 
 @routes.delete("/sessions/{session_id:path}")
 async def delete_session(
-    session_id: Annotated[Id, Path()], tenant: Tenant, running: Running
+    session_id: Annotated[Id, Path()], caller: Asker, running: Running
 ) -> Json:
     """Erase a session with all its messages."""
-    return Json({"deleted": await memories.forget_session(running.database, tenant, session_id)})
+    return Json({"deleted": await memories.forget_session(running.database, caller, session_id)})
 
 
 @routes.delete("/users/{user_id:path}")
-async def delete_user(user_id: Annotated[Id, Path()], tenant: Tenant, running: Running) -> Json:
+async def delete_user(user_id: Annotated[Id, Path()], caller: Asker, running: Running) -> Json:
     """Erase every message and note of a user, and the sessions that this empties."""
-    return Json({"deleted": await memories.forget_user(running.database, tenant, user_id)})
+    return Json({"deleted": await memories.forget_user(running.database, caller, user_id)})
 
 
 async def _accepted(
-    request: Request, running: Service, tenant: int, stored: Stored, wait: float
+    request: Request, running: Service, caller: Caller, stored: Stored, wait: float
 ) -> Json:
     running.nudge()
     request.scope["recall.slot"].give_back()  # what is left is waiting, or little
@@ -110,16 +121,16 @@ async def _accepted(
         "duplicates": stored.duplicates,
     }
     if wait:
-        body["pending"], body["failed"] = await _after(running, tenant, stored, wait)
+        body["pending"], body["failed"] = await _after(running, caller, stored, wait)
     return Json(body, 202)
 
 
-async def _after(running: Service, tenant: int, stored: Stored, wait: float) -> tuple[int, int]:
+async def _after(running: Service, caller: Caller, stored: Stored, wait: float) -> tuple[int, int]:
     """Wait up to `wait` seconds for the index; return how many still wait, and were given up."""
     deadline = time.monotonic() + wait
     pause = 0.02
     while True:
-        pending, failed = await queue.unindexed(running.database, tenant, stored.ids)
+        pending, failed = await queue.unindexed(running.database, caller, stored.ids)
         if not pending or time.monotonic() + pause > deadline:
             return pending, failed
         await asyncio.sleep(pause)

@@ -11,7 +11,15 @@ from enum import Enum
 
 import psycopg
 
-from recall.contract.errors import Broken, Invalid, NotFound, RecallError, Unauthorized, Unavailable
+from recall.contract.errors import (
+    Broken,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RecallError,
+    Unauthorized,
+    Unavailable,
+)
 
 
 class Fault(Enum):
@@ -46,7 +54,7 @@ def fault_of(error: BaseException) -> Fault:
         return _of_postgres(error)
     if isinstance(error, Unavailable):
         return Fault.LATER
-    if isinstance(error, Invalid | NotFound | Unauthorized):
+    if isinstance(error, Invalid | NotFound | Unauthorized | Forbidden):
         return Fault.INPUT
     return Fault.SYSTEM
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from recall.bench.corpus import Corpus
     from recall.bench.figures import Asked, Point, Quality
     from recall.bench.load import Loaded
+    from recall.database.caller import Caller
     from recall.runtime.service import Service
 
     Say = Callable[[str], None]
@@ -140,26 +141,26 @@ class _Run:
         """Grow from size to size; at the wanted one, ask in every way."""
         self._say("embedding, beside SentenceTransformer.encode")
         embedding = self._embedding()
-        tenant = await keys.tenant_id(self._service.database, DEFAULT_TENANT)
+        caller = await keys.caller_of(self._service.database, DEFAULT_TENANT)
         sizes = sorted({*self._wanted.growth, self._wanted.memories})
         loader = Loader(self._service, self._corpus, sizes[-1])
-        asking = Asking(self._service, tenant, self._fresh)
+        asking = Asking(self._service, caller, self._fresh)
         steps: list[Loaded] = []
         points: list[Point] = []
         asked: list[Asked] = []
         scopes: list[Quality] = []
         for size in sizes:
             self._say(f"storing and indexing up to {size:,} memories")
-            steps.append(await loader.grow(tenant, size))
+            steps.append(await loader.grow(caller, size))
             self._say(f"asking {size:,} memories")
             points.append(await measure_point(asking, self._wanted.questions, size, steps[-1]))
             if size == self._wanted.memories:
-                asked = await self._ask(tenant)
+                asked = await self._ask(caller)
                 for part in PARTS:
                     self._say(f"asking {100 * part:g} % of them")
                     scopes.append(
                         await measure_quality(
-                            self._service, tenant, self._fresh, self._wanted.questions, part
+                            self._service, caller, self._fresh, self._wanted.questions, part
                         )
                     )
         # The engine's share is told of lines that were all embedded, none of them moved.
@@ -169,12 +170,12 @@ class _Run:
             self._machine(), embedding, whole[-1], asked, quality, scopes, points, self._notes
         )
 
-    async def _ask(self, tenant: int) -> list[Asked]:
+    async def _ask(self, caller: Caller) -> list[Asked]:
         clients = self._wanted.clients
         async with served(self._service.settings, max(clients)) as http:
             if http is None:
                 self._notes.append("HTTP was not measured: pip install 'recall[notebook]'.")
-            asking = Asking(self._service, tenant, self._fresh, http)
+            asking = Asking(self._service, caller, self._fresh, http)
             asked: list[Asked] = []
             for mode in get_args(Mode):
                 for at_once in clients:

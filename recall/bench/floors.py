@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from recall.contract.values import Mode
+    from recall.database.caller import Caller, Owner
     from recall.database.units import Connection
     from recall.runtime.service import Service
 
@@ -53,8 +54,8 @@ class Tape(Database):
 
     async def read(
         self,
+        who: Caller | Owner,
         work: Callable[[Connection], Awaitable[T]],
-        tenant: int | None,
         *,
         within: float | None = None,
     ) -> T:
@@ -73,11 +74,11 @@ class Tape(Database):
             finally:
                 connection.cursor_factory = AsyncCursor
 
-        return await super().read(recorded, tenant, within=within)
+        return await super().read(who, recorded, within=within)
 
 
 async def statements_of(
-    service: Service, tenant: int, texts: Sequence[str], mode: Mode, **scope: Any
+    service: Service, caller: Caller, texts: Sequence[str], mode: Mode, **scope: Any
 ) -> list[tuple[Statement, ...]]:
     """Return what the searcher sends for each question: first for its evidence, then for its hits.
 
@@ -91,7 +92,7 @@ async def statements_of(
         sent = []
         for text in texts:
             tape.sent.clear()
-            await searcher.recall(tenant, Question(query=text, mode=mode, **scope))
+            await searcher.recall(caller, Question(query=text, mode=mode, **scope))
             sent.append(tuple(tape.sent))
     finally:
         await batcher.aclose()
@@ -110,19 +111,19 @@ def nearest(service: Service, texts: Sequence[str]) -> list[Statement]:
     return [Statement(statement, (vector, vector)) for vector in vectors]
 
 
-def connect(service: Service, tenant: int | None = None) -> psycopg.Connection[Any]:
-    """Return a plain connection: of the owner, or as a question of `tenant` runs."""
+def connect(service: Service, caller: Caller | None = None) -> psycopg.Connection[Any]:
+    """Return a plain connection: of the owner, or as a question of `caller` runs."""
     connection = psycopg.connect(service.settings.direct_url, autocommit=True)
     speak_binary(connection)
     row = connection.execute(query("vector_schema")).fetchone()
     vector = row[0] if row else "public"
     path = f"{functions.read(vector).path}, {vector}"  # a scratch database: nobody else is here
     connection.execute("select set_config('search_path', %s, false)", [path])
-    if tenant is not None:
+    if caller is not None:
         connection.execute(
             "select set_config('recall.tenant', %s, false),"
             " set_config('role', 'recall_service', false)",
-            [str(tenant)],
+            [str(caller.tenant)],
         )
     return connection
 

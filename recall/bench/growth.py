@@ -40,10 +40,10 @@ where relkind = 'r' and relnamespace = 'recall'::regnamespace
 
 async def measure_point(asking: Asking, questions: int, size: int, loaded: Loaded) -> Point:
     """Return latency, quality and bytes at `size` memories."""
-    service, tenant = asking.service, asking.tenant
+    service, caller = asking.service, asking.caller
     (asked, *_) = await asking.measure("hybrid", 1, questions)
-    quality = await measure_quality(service, tenant, asking.fresh, questions)
-    quality = await with_bare(service, tenant, asking.fresh, quality)
+    quality = await measure_quality(service, caller, asking.fresh, questions)
+    quality = await with_bare(service, caller, asking.fresh, quality)
     with connect(service) as connection:
         by_method = dict(connection.execute(INDEX_BYTES).fetchall())
         ((everything,),) = connection.execute(ALL_BYTES).fetchall()
@@ -76,7 +76,7 @@ async def measure_tenants(
             await _populate(service, corpus, count, each)
         fresh = questions(corpus)
         sides = [
-            Asking(service, await keys.tenant_id(service.database, "tenant/0"), fresh)
+            Asking(service, await keys.caller_of(service.database, "tenant/0"), fresh)
             for service in services
         ]
         rounds = [
@@ -104,8 +104,8 @@ def _tenants(rounds: list[list[Asked]], tenants: int, each: int) -> Tenants:
 async def _populate(service: Service, corpus: Corpus, tenants: int, each: int) -> None:
     loader = Loader(service, corpus, tenants * each)
     for number in range(tenants):
-        tenant = await keys.tenant_id(service.database, f"tenant/{number}")
-        await loader.store(tenant, number * each, each)
+        caller = await keys.caller_of(service.database, f"tenant/{number}")
+        await loader.store(caller, number * each, each)
     large = tenants * each > graph.LARGE
     if large:
         take_away(service)

@@ -38,10 +38,10 @@ async def measure_ingest(service: Service, messages: Sequence[Message], loaded: 
         file = Path(folder) / "messages.jsonl"
         file.write_text("".join(_line(message) for message in messages), encoding="utf-8")
         for turn in range(ROUNDS):
-            tenants = [await keys.tenant_id(service.database, f"{turn}/{n}") for n in range(2)]
-            parsed.append(await store(service, tenants[0], InMemory(f"{turn}", messages)))
+            callers = [await keys.caller_of(service.database, f"{turn}/{n}") for n in range(2)]
+            parsed.append(await store(service, callers[0], InMemory(f"{turn}", messages)))
             bare.append(copy(service, messages))
-            read.append(await store(service, tenants[1], open_source(str(file), "jsonl")))
+            read.append(await store(service, callers[1], open_source(str(file), "jsonl")))
     rows = len(messages)
     stored, floor, with_reading = (rows / median(seconds) for seconds in (parsed, bare, read))
     against = "binary COPY, same rows, no index"

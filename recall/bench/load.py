@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from recall.bench.corpus import Corpus
     from recall.contract.values import Message
+    from recall.database.caller import Caller
     from recall.embedding import Embedder
     from recall.runtime.service import Service
     from recall.sources.source import Position, Source
@@ -130,7 +131,7 @@ class Loader:
         self.size = 0
         self._repeating = Repeating(service.embedder) if largest > len(corpus.lines) else None
 
-    async def grow(self, tenant: int, size: int) -> Loaded:
+    async def grow(self, caller: Caller, size: int) -> Loaded:
         """Store and index messages until there are `size`, the bare engine's turns in between."""
         messages = self._corpus.messages(self.size, size)
         sample = messages[:: -(-len(messages) // FLOOR_TEXTS)]
@@ -143,7 +144,7 @@ class Loader:
         each = -(-len(messages) // ROUNDS)
         for begin in range(0, len(messages), each):
             source = InMemory(f"{self.size + begin}", messages[begin : begin + each])
-            stored += await store(self._service, tenant, source)
+            stored += await store(self._service, caller, source)
             begun = time.perf_counter()
             await self.drain()
             took += time.perf_counter() - begun
@@ -161,10 +162,10 @@ class Loader:
             len(messages), len(messages) / stored, len(messages) / took, engine, anew, built
         )
 
-    async def store(self, tenant: int, begin: int, size: int) -> None:
+    async def store(self, caller: Caller, begin: int, size: int) -> None:
         """Store `size` messages of the corpus as all that `tenant` has."""
         messages = self._corpus.messages(begin, begin + size)
-        await store(self._service, tenant, InMemory("tenant", messages))
+        await store(self._service, caller, InMemory("tenant", messages))
 
     async def drain(self) -> None:
         """Index everything that is stored."""
@@ -179,10 +180,10 @@ class Loader:
             await batcher.aclose()
 
 
-async def store(service: Service, tenant: int, source: Source) -> float:
+async def store(service: Service, caller: Caller, source: Source) -> float:
     """Store and queue everything in `source`; return the seconds that it took."""
     begun = time.perf_counter()
-    await backfill(service.database, tenant, source)
+    await backfill(service.database, caller, source)
     return time.perf_counter() - begun
 
 

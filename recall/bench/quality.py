@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from recall.database.caller import Caller
     from recall.runtime.service import Service
 
 DEPTH = 10
@@ -62,40 +63,42 @@ order by score desc, c.id limit %(limit)s
 
 
 async def measure_quality(
-    service: Service, tenant: int, fresh: Iterator[str], questions: int, part: float = 1.0
+    service: Service, caller: Caller, fresh: Iterator[str], questions: int, part: float = 1.0
 ) -> Quality:
     """Return the mean shares of the best ten that the candidates hold.
 
     `part` below 1 asks so large a part of the memories, within a scope in time.
     """
     texts = list(islice(fresh, min(questions, MOST_QUESTIONS)))
-    with connect(service) as owner, connect(service, tenant) as plain:
+    with connect(service) as owner, connect(service, caller) as plain:
         owner.execute("set enable_indexscan = off")
         span, scope = ALWAYS, {}
         if part < 1:
-            (span,) = owner.execute(SPAN, [part, tenant]).fetchall()
+            (span,) = owner.execute(SPAN, [part, caller.tenant]).fetchall()
             scope = dict(zip(("since", "until"), span, strict=True))
         values = {
             "since": span[0],
             "until": span[1],
             "profile": service.profile.id,
-            "tenant": tenant,
+            "tenant": caller.tenant,
         }
         meant = []
-        semantic = await statements_of(service, tenant, texts, "semantic", **scope)
+        semantic = await statements_of(service, caller, texts, "semantic", **scope)
         for (ours, *_), bare in zip(semantic, nearest(service, texts), strict=True):
             best = _nearest(owner, values, bare)
             found = _similarities_in_scope(rows(plain, ours)[0])
             meant.append(_share(best, 1 - found))
-        keyword = await statements_of(service, tenant, texts, "keyword", **scope)
+        keyword = await statements_of(service, caller, texts, "keyword", **scope)
         said = [_by_words(owner, plain, ours, values) for ours, *_ in keyword]
     return Quality(part, len(texts), _mean(meant), _mean(said))
 
 
-async def with_bare(service: Service, tenant: int, fresh: Iterator[str], found: Quality) -> Quality:
+async def with_bare(
+    service: Service, caller: Caller, fresh: Iterator[str], found: Quality
+) -> Quality:
     """Return `found` with what a bare HNSW search holds of the best ten, for comparison."""
     span = {"since": ALWAYS[0], "until": ALWAYS[1]}
-    values = {**span, "profile": service.profile.id, "tenant": tenant}
+    values = {**span, "profile": service.profile.id, "tenant": caller.tenant}
     walked = []
     with connect(service) as owner, connect_for_hnsw(service) as walking:
         owner.execute("set enable_indexscan = off")

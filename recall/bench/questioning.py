@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from recall.bench.floors import Statement
     from recall.contract.values import Mode
+    from recall.database.caller import Caller
     from recall.embedding import Embedder
     from recall.runtime.service import Service
 
@@ -44,10 +45,10 @@ class Asking:
     """Asks fresh questions of one tenant, by every path."""
 
     def __init__(
-        self, service: Service, tenant: int, fresh: Iterator[str], http: Ask | None = None
+        self, service: Service, caller: Caller, fresh: Iterator[str], http: Ask | None = None
     ) -> None:
         self.service = service
-        self.tenant = tenant
+        self.caller = caller
         self.fresh = fresh
         self._http = http
 
@@ -55,7 +56,7 @@ class Asking:
         """Return a row for each path that questions in `mode` can take."""
         least = 1 if clients == 1 else LEAST * clients
         texts = list(islice(self.fresh, max(questions, least)))
-        statements = await statements_of(self.service, self.tenant, texts, mode)
+        statements = await statements_of(self.service, self.caller, texts, mode)
         bare = [(walk,) for walk in nearest(self.service, texts)]
         paths: dict[str, Ask] = {"in process": self._in_process(mode)}
         if self._http and mode == "hybrid":
@@ -63,7 +64,7 @@ class Asking:
         sides = dict.fromkeys((*paths, "sql", "embed", "hnsw"), Timings())
         with ExitStack() as stack:
             plain = [
-                stack.enter_context(connect(self.service, self.tenant)) for _ in range(clients)
+                stack.enter_context(connect(self.service, self.caller)) for _ in range(clients)
             ]
             walks = [stack.enter_context(connect_for_hnsw(self.service)) for _ in range(clients)]
             await asyncio.to_thread(_warm, plain, statements, walks, bare)
@@ -81,10 +82,10 @@ class Asking:
         return [_asked(path, mode, clients, sides) for path in paths]
 
     def _in_process(self, mode: Mode) -> Ask:
-        searcher, tenant = self.service.searcher, self.tenant
+        searcher, caller = self.service.searcher, self.caller
 
         async def ask(text: str) -> object:
-            return await searcher.recall(tenant, Question(query=text, mode=mode))
+            return await searcher.recall(caller, Question(query=text, mode=mode))
 
         return ask
 

@@ -47,8 +47,8 @@ def search(
         except ValidationError as error:
             raise Invalid(sentence(error)[1]) from error
         async with open_service(read_settings(), migrate.check) as service:
-            of_tenant = await keys.known_tenant(service.database, tenant)
-            answer = await service.searcher.recall(of_tenant, question)
+            caller = await keys.known_caller(service.database, tenant)
+            answer = await service.searcher.recall(caller, question)
         if as_json:
             from pydantic_core import to_json
 

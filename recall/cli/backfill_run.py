@@ -57,8 +57,8 @@ async def run(settings: Settings, order: Order) -> None:
     # One thread parses all the time: the one that talks to the database must not wait its 5 ms.
     sys.setswitchinterval(0.0005)
     async with open_database(settings) as database:
-        tenant = await keys.tenant_id(database, order.tenant)
-        resumed = resumed_tally(await entered(database, tenant, source), order.wanted)
+        caller = await keys.caller_of(database, order.tenant)
+        resumed = resumed_tally(await entered(database, caller, source), order.wanted)
         if resumed.read:
             console.print(f"Going on behind {resumed.read:,} rows of an interrupted run")
         file = order.skipped or _default_file(settings, order.tenant, source)
@@ -72,7 +72,7 @@ async def run(settings: Settings, order: Order) -> None:
                 progress.show(tally.read, (tally.read - before) / seconds, _counts(tally))
 
             try:
-                tally = await backfill(database, tenant, source, report, rejects.add, order.wanted)
+                tally = await backfill(database, caller, source, report, rejects.add, order.wanted)
             finally:
                 await asyncio.wait([counting])
             took = time.monotonic() - began

@@ -50,7 +50,7 @@ async def run(settings: Settings, tenant: str, followed: Followed, index: bool) 
                 worker.nudge()
             said.add(news)
 
-        follower = Follower(database, await keys.tenant_id(database, tenant), followed, tell)
+        follower = Follower(database, await keys.caller_of(database, tenant), followed, tell)
         if followed.trigger:
             url = database.url if settings.embedded else settings.direct_url
             await stack.enter_async_context(_told(followed, database, url, follower))
@@ -108,7 +108,7 @@ class Said:
 async def add(settings: Settings, tenant: str, followed: Followed) -> None:
     """Register a source."""
     async with open_database(settings) as database:
-        await register(database, await keys.tenant_id(database, tenant), followed)
+        await register(database, await keys.caller_of(database, tenant), followed)
     console.print(
         f"{followed.target} is followed by a `recall serve` or `recall worker`: by one that "
         "runs within seconds, by one that starts at once",
@@ -119,7 +119,7 @@ async def add(settings: Settings, tenant: str, followed: Followed) -> None:
 async def remove(settings: Settings, tenant: str, target: str) -> bool:
     """Take a source off the register; return whether it was there."""
     async with open_database(settings) as database:
-        followed = await unregister(database, await keys.known_tenant(database, tenant), target)
+        followed = await unregister(database, await keys.known_caller(database, tenant), target)
     if followed:
         await asyncio.to_thread(followed.uninstall)
     return followed is not None

@@ -47,11 +47,11 @@ async def _check_bind(settings: Settings) -> None:
     """Refuse to serve the network without keys, before a model is loaded."""
     if settings.host in LOOPBACK:
         return
-    from recall.api.caller import Gate
+    from recall.api.gate import check_bind
     from recall.runtime.service import open_database
 
     async with open_database(settings) as database:
-        await Gate(database, 0, settings.host).check_bind()
+        await check_bind(database, settings.host)
 
 
 async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:

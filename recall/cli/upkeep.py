@@ -64,10 +64,10 @@ def status(
         from recall.schema import migrate as migration
 
         async with open_database(read_settings(), migration.check) as database:
-            of_tenant = await keys.known_tenant(database, tenant)
+            caller = await keys.known_caller(database, tenant)
             if failed:
-                return await _list_failed(queue.all_parked(database, of_tenant), as_json)
-            found = await read(database, of_tenant, await profiles.active(database))
+                return await _list_failed(queue.all_parked(database, caller), as_json)
+            found = await read(database, caller, await profiles.active(database))
         if as_json:
             typer.echo(json.dumps(found, indent=2))
         else:
@@ -108,8 +108,8 @@ def retry(
         from recall.runtime.service import open_database
 
         async with open_database(read_settings()) as database:
-            of_tenant = await keys.known_tenant(database, tenant)
-            retried = await queue.retry(database, of_tenant, ids or None)
+            caller = await keys.known_caller(database, tenant)
+            retried = await queue.retry(database, caller, ids or None)
         typer.echo(f"{retried:,} memories will be tried again, by `recall serve` or a worker")
 
     run(work())
@@ -161,8 +161,8 @@ def language(
         from recall.runtime.service import open_database
 
         async with open_database(read_settings()) as database:
-            of_tenant = await keys.known_tenant(database, tenant)
-            queued = await set_language(database, of_tenant, name)
+            caller = await keys.known_caller(database, tenant)
+            queued = await set_language(database, caller, name)
         typer.echo(f"{queued:,} memories will be indexed again, by `recall serve` or a worker")
 
     run(work())

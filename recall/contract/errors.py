@@ -3,6 +3,7 @@
 RecallError
 ├── Invalid            the caller's input breaks a stated limit; nothing was changed
 ├── Unauthorized       no key, or a key that opens nothing
+├── Forbidden          the caller lacks the right to do this; nothing was changed
 ├── NotFound           what was named does not exist (in this tenant)
 ├── Unavailable        the database cannot be reached now; asking again may work
 │   ├── Overloaded     more requests wait than the service will queue
@@ -33,6 +34,10 @@ class Invalid(RecallError):
 
 class Unauthorized(RecallError):
     """No key was given, or the key opens nothing."""
+
+
+class Forbidden(RecallError):
+    """The caller lacks the right to do this; nothing was changed."""
 
 
 class NotFound(RecallError):

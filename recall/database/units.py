@@ -1,13 +1,18 @@
-"""One way to use the database: a unit of work.
+"""Three ways to use the database, and no fourth; each runs a unit of work.
 
-A unit is one transaction under the role that row-level security binds, with its tenant set in
-the same transaction (`set_config(…, true)`: right behind a transaction pooler too). It has a
-deadline that holds whatever the network does, and takes effect at most once: when a connection is
-lost behind COMMIT, what was committed is looked up before anything is run again.
+    as_caller    writes, under the role that row-level security binds, as one tenant
+    as_owner     writes past every policy: the queue and administration
+    read         changes nothing, as either; Postgres itself refuses a write
 
-    run       BEGIN · enter · sign · work · COMMIT      sign: this unit's id in `committed`
+A unit is one transaction, and all that makes it somebody's is set within it (`set_config(…,
+true)`: right behind a transaction pooler too). It has a deadline that holds whatever the network
+does, and takes effect at most once: when a connection is lost behind COMMIT, what was committed is
+looked up before anything is run again.
+
+    writing      BEGIN · enter · sign · work · COMMIT   sign: this unit's id in `committed`
     lost before COMMIT was sent                         run again on a fresh connection
     lost behind it                                      sign again: it stands there → done
+    reading      enter · work
 """
 
 from __future__ import annotations
@@ -25,7 +30,8 @@ import psycopg
 
 from recall.base.faults import Fault, connection_lost, fault_of, translated
 from recall.base.queries import query
-from recall.contract.errors import Misconfigured, Unavailable
+from recall.contract.errors import Broken, Misconfigured, Unavailable
+from recall.database.caller import OWNER, Caller
 from recall.database.connections import HOW, Connections, cut
 from recall.embedded import keeper
 from recall.schema import functions
@@ -35,13 +41,12 @@ if TYPE_CHECKING:
 
     from recall.base.settings import Settings
     from recall.contract.errors import RecallError
+    from recall.database.caller import Owner, Right
     from recall.database.connections import Connection as Connection
     from recall.embedded.keeper import Server
 
 T = TypeVar("T")
 
-#: For a unit that serves every tenant (the queue): the owner's role, no tenant.
-NO_TENANT = None
 #: Seconds for a batch of a backfill or for folding counts; for what looks at all there is.
 INDEXING, WHOLE = 60.0, 3600.0
 #: Seconds between what the server is told of a unit's deadline and the deadline itself: an answer
@@ -66,7 +71,7 @@ class Unit(Generic[T]):
     """A unit of work under way: what must be known of it when its connection is lost."""
 
     work: Callable[[Connection], Awaitable[T]]
-    tenant: int | None
+    who: Caller | Owner
     deadline: float
     writes: bool
     rings: bool = False
@@ -123,27 +128,63 @@ class Database:
         if self._given_up:
             await asyncio.wait(self._given_up, timeout=0.3)
 
-    async def run(
+    async def as_caller(
+        self,
+        caller: Caller,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        needs: Right = "write",
+        within: float | None = None,
+        rings: bool = False,
+    ) -> T:
+        """Run `work` as one pipelined transaction of `caller` and return what it returned.
+
+        It takes effect once, or, when this raises, not at all; only of a COMMIT whose answer was
+        lost, on a server that then stays away, the sentence says that it is not known. `work` may
+        be called several times. `within` are the seconds it may take in all,
+        RECALL_STATEMENT_TIMEOUT by default. `rings` says that it makes jobs: workers elsewhere
+        hear of it with the commit.
+
+        Raises Forbidden when the caller lacks the right that it `needs`, Unavailable when the
+        server stays away or does not answer in time, Overloaded when too many units wait, Invalid
+        when the server refuses a value, Broken when it lacks what recall needs.
+        """
+        caller.need(needs)
+        return await self._write(Unit(work, caller, self._until(within), writes=True, rings=rings))
+
+    async def as_owner(
         self,
         work: Callable[[Connection], Awaitable[T]],
-        tenant: int | None,
         *,
         within: float | None = None,
         rings: bool = False,
     ) -> T:
-        """Run `work` as one pipelined transaction of `tenant` and return what it returned.
+        """Run `work` like `as_caller`, past every policy: for all tenants.
 
-        It takes effect once, or, when this raises, not at all; only of a COMMIT whose answer was
-        lost, on a server that then stays away, the sentence says that it is not known. `work` may
-        be called several times. `tenant` None runs as the owner, which only the queue and
-        administration may. `within` are the seconds it may take in all, RECALL_STATEMENT_TIMEOUT
-        by default. `rings` says that it makes jobs: workers elsewhere hear of it with the commit.
-
-        Raises Unavailable when the server stays away or does not answer in time, Overloaded when
-        too many units wait, Invalid when it refuses a value, Broken when it lacks what recall
-        needs.
+        Raises what `as_caller` raises, but for Forbidden.
         """
-        unit = Unit(work, tenant, self._until(within), writes=True, rings=rings)
+        return await self._write(Unit(work, OWNER, self._until(within), writes=True, rings=rings))
+
+    async def read(
+        self,
+        who: Caller | Owner,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        within: float | None = None,
+    ) -> T:
+        """Run `work`, which cannot change anything, without BEGIN and COMMIT.
+
+        All messages of a pipeline up to its Sync are one implicit transaction, and `set_config(…,
+        true)` holds as long. The two statements would be half of what a unit costs beside its
+        work, 0.3 ms.
+
+        Raises what `as_caller` raises, and Broken when `work` tries to write.
+        """
+        if isinstance(who, Caller):
+            who.need("read")
+        return await self._repeat(Unit(work, who, self._until(within), writes=False))
+
+    async def _write(self, unit: Unit[T]) -> T:
         unit.slot = self._take_slot()
         try:
             return await self._repeat(unit)
@@ -151,21 +192,6 @@ class Database:
             # Where a server may not have noticed yet that a unit ended, its slot is locked there.
             if not unit.lost:
                 heappush(self._slots, unit.slot)
-
-    async def read(
-        self,
-        work: Callable[[Connection], Awaitable[T]],
-        tenant: int | None,
-        *,
-        within: float | None = None,
-    ) -> T:
-        """Run `work`, which changes nothing, like `run`, without BEGIN and COMMIT.
-
-        All messages of a pipeline up to its Sync are one implicit transaction, and `set_config(…,
-        true)` holds as long. The two statements would be half of what a unit costs beside its
-        work, 0.3 ms.
-        """
-        return await self._repeat(Unit(work, tenant, self._until(within), writes=False))
 
     def _until(self, within: float | None) -> float:
         now = time.monotonic()
@@ -195,7 +221,7 @@ class Database:
                 else:
                     collisions += 1
                 if not again or collisions == COLLISIONS:
-                    raise self._told(unit, error) from error
+                    raise self._explained(unit, error) from error
                 await asyncio.sleep(pause)
             else:
                 self._away_since = None
@@ -210,11 +236,13 @@ class Database:
         if self.server and not keeper.alive(self.server):
             await asyncio.to_thread(keeper.revive, self.server)
 
-    def _told(self, unit: Unit[T], error: psycopg.Error) -> RecallError:
-        told = Unavailable(IN_DOUBT) if unit.in_doubt else translated(error)
-        if isinstance(told, Unavailable):
-            told.again = self._again()
-        return told
+    def _explained(self, unit: Unit[T], error: psycopg.Error) -> RecallError:
+        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction) and not unit.writes:
+            return Broken("What only reads tried to write; nothing was changed.")
+        explained = Unavailable(IN_DOUBT) if unit.in_doubt else translated(error)
+        if isinstance(explained, Unavailable):
+            explained.again = self._again()
+        return explained
 
     def _again(self) -> float:
         """Return the seconds to ask again in: what was away for long stays away for as long."""
@@ -291,11 +319,13 @@ class Database:
 
     async def _enter(self, connection: Connection, unit: Unit[T]) -> None:
         milliseconds = max(round(unit.left() * 1000), 1)
-        await connection.execute(
-            query("enter_unit") if unit.tenant is not None else query("enter_owner_unit"),
-            {
-                "tenant": "" if unit.tenant is None else str(unit.tenant),
-                "search_path": self._search_path,
-                "timeout": f"{milliseconds}ms",
-            },
-        )
+        values = {
+            "search_path": self._search_path,
+            "timeout": f"{milliseconds}ms",
+            "writes": unit.writes,
+        }
+        if isinstance(unit.who, Caller):
+            values |= {"tenant": str(unit.who.tenant), "user": unit.who.user or ""}
+            await connection.execute(query("enter_unit"), values)
+        else:
+            await connection.execute(query("enter_owner_unit"), values)

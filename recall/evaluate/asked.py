@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from recall.contract.values import Mode
+    from recall.database.caller import Caller
     from recall.evaluate.sets import EvaluationSet
     from recall.retrieval.search import Searcher
     from recall.runtime.service import Service
 
-    #: (tenant, question) to (keys, best first; milliseconds).
-    Ranking = Callable[[int, str], Awaitable[tuple[list[str], float]]]
+    #: (caller, question) to (keys, best first; milliseconds).
+    Ranking = Callable[[Caller, str], Awaitable[tuple[list[str], float]]]
 
 DEPTHS = (5, 10, 25, 50)
 
@@ -49,28 +50,28 @@ class Summary:
     categories: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
-async def load(service: Service, chosen: EvaluationSet) -> dict[str, int]:
-    """Store and index each conversation as a tenant of its own; return the tenants by name."""
-    tenants = {}
+async def load(service: Service, chosen: EvaluationSet) -> dict[str, Caller]:
+    """Store and index each conversation as a tenant of its own; return the callers by name."""
+    callers = {}
     for conversation in chosen.conversations:
-        tenant = await keys.tenant_id(service.database, f"eval/{conversation}")
-        tenants[conversation] = tenant
+        caller = await keys.caller_of(service.database, f"eval/{conversation}")
+        callers[conversation] = caller
         messages = chosen.messages.get(conversation, [])
         for begin in range(0, len(messages), LARGEST_BATCH):
-            await save_messages(service.database, tenant, messages[begin : begin + LARGEST_BATCH])
+            await save_messages(service.database, caller, messages[begin : begin + LARGEST_BATCH])
         notes = chosen.notes.get(conversation, [])
         for begin in range(0, len(notes), LARGEST_BATCH):
-            await save_notes(service.database, tenant, notes[begin : begin + LARGEST_BATCH])
+            await save_notes(service.database, caller, notes[begin : begin + LARGEST_BATCH])
     await service.worker.drain()
-    return tenants
+    return callers
 
 
 def in_mode(searcher: Searcher, mode: Mode) -> Ranking:
     """Return the ranking that /recall gives in `mode`."""
 
-    async def rank(tenant: int, text: str) -> tuple[list[str], float]:
+    async def rank(caller: Caller, text: str) -> tuple[list[str], float]:
         question = Question(query=text, mode=mode, limit=LARGEST_LIMIT)
-        answer = await searcher.recall(tenant, question)
+        answer = await searcher.recall(caller, question)
         return [hit.key for hit in answer.results if hit.key], answer.took_ms["total"]
 
     return rank
@@ -82,11 +83,11 @@ def by_reciprocal_rank(first: Ranking, second: Ranking) -> Ranking:
     Not what recall does; here to compare with.
     """
 
-    async def rank(tenant: int, text: str) -> tuple[list[str], float]:
+    async def rank(caller: Caller, text: str) -> tuple[list[str], float]:
         scores: dict[str, float] = {}
         took = 0.0
         for leg in (first, second):
-            keys_of_leg, milliseconds = await leg(tenant, text)
+            keys_of_leg, milliseconds = await leg(caller, text)
             took += milliseconds
             for place, key in enumerate(keys_of_leg, 1):
                 scores[key] = scores.get(key, 0.0) + 1 / (60 + place)
@@ -97,14 +98,14 @@ def by_reciprocal_rank(first: Ranking, second: Ranking) -> Ranking:
 
 async def ask(
     chosen: EvaluationSet,
-    tenants: dict[str, int],
+    callers: dict[str, Caller],
     rank: Ranking,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Ask every question of the set, each within its own conversation."""
     outcomes = []
     for asked in chosen.questions:
-        ranked, took = await rank(tenants[asked.conversation], asked.query)
+        ranked, took = await rank(callers[asked.conversation], asked.query)
         found = {k: recall_at(ranked, asked.evidence, k) for k in DEPTHS}
         first = reciprocal_rank(ranked, asked.evidence)
         outcomes.append(Outcome(asked.category, found, first, took))

@@ -56,7 +56,7 @@ async def run(settings: Settings, file: Path, wanted: Comparison) -> dict[str, S
     summaries: dict[str, Summary] = {}
     with scratch_database(settings) as scratch:
         async with open_service(scratch) as service:
-            tenants = await load(service, chosen)
+            callers = await load(service, chosen)
             for name, ranking in _rankings(service, wanted).items():
-                summaries[name] = summarise(await ask(chosen, tenants, ranking))
+                summaries[name] = summarise(await ask(chosen, callers, ranking))
     return summaries

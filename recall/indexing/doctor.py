@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recall.base.queries import query
-from recall.database.units import NO_TENANT
+from recall.database.caller import OWNER
 from recall.schema import migrate
 from recall.schema.shape import holds_rows, named
 
@@ -81,8 +81,8 @@ async def _rows(database: Database, fix: bool) -> list[Finding]:
         return [await _look(connection, check, fix) for check in CHECKS]
 
     if fix:
-        return await database.run(work, NO_TENANT, within=LONGEST, rings=True)
-    return await database.read(work, NO_TENANT, within=LONGEST)
+        return await database.as_owner(work, within=LONGEST, rings=True)
+    return await database.read(OWNER, work, within=LONGEST)
 
 
 async def _look(connection: Connection, check: Check, fix: bool) -> Finding:

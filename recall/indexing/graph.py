@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from recall.base.queries import query
-from recall.database.units import NO_TENANT
+from recall.database.caller import OWNER
 from recall.embedded import keeper
 from recall.indexing.doctor import Finding
 from recall.schema import functions
@@ -62,7 +62,7 @@ async def missing(database: Database) -> int:
         row = await (await connection.execute(query("missing_hnsw"))).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.read(work, NO_TENANT)
+    return await database.read(OWNER, work)
 
 
 async def examine(database: Database, settings: Settings, fix: bool) -> Finding:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from recall.base.queries import query
 from recall.contract.errors import Invalid
-from recall.database.units import NO_TENANT, WHOLE
+from recall.database.units import WHOLE
 
 if TYPE_CHECKING:
+    from recall.database.caller import Caller
     from recall.database.units import Connection, Database
 
 #: Postgres's Snowball dictionaries; `simple` stems nothing and drops no word.
@@ -20,18 +21,20 @@ LANGUAGES = (
 )
 
 
-async def set_language(database: Database, tenant: int, language: str) -> int:
-    """Stem the words of `tenant` by `language` and queue its memories again; return how many.
+async def set_language(database: Database, caller: Caller, language: str) -> int:
+    """Stem the words of a tenant by `language` and queue its memories again; return how many.
 
     Until they are indexed again, a memory is found by the words that both languages stem alike.
-    Raises Invalid for a language that Postgres has no dictionary for.
+    Raises Invalid for a language that Postgres has no dictionary for, Forbidden without the right
+    to administer.
     """
+    caller.need("admin")
     if language not in LANGUAGES:
         raise Invalid(f"language must be one of {', '.join(LANGUAGES)}.", "language")
 
     async def work(connection: Connection) -> int:
-        await connection.execute(query("set_language"), [language, tenant])
-        row = await (await connection.execute(query("queue_tenant"), [tenant])).fetchone()
+        await connection.execute(query("set_language"), [language, caller.tenant])
+        row = await (await connection.execute(query("queue_tenant"), [caller.tenant])).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, NO_TENANT, within=WHOLE, rings=True)
+    return await database.as_owner(work, within=WHOLE, rings=True)

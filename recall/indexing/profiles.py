@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recall.base.queries import query
 from recall.contract.errors import ModelMismatch, NotFound
-from recall.database.units import NO_TENANT
+from recall.database.caller import OWNER
 
 if TYPE_CHECKING:
     from recall.database.units import Connection, Database
@@ -32,7 +32,7 @@ async def active(database: Database) -> Profile | None:
         row = await (await connection.execute(query("active_profile"))).fetchone()
         return Profile(*row) if row else None
 
-    return await database.read(work, NO_TENANT)
+    return await database.read(OWNER, work)
 
 
 async def ensure(
@@ -54,7 +54,7 @@ async def ensure(
             values = [identity.name, identity.revision, identity.dimension, recipe]
             await connection.execute(query("first_profile"), values)
 
-        await database.run(work, NO_TENANT)
+        await database.as_owner(work)
         found = await active(database)
         assert found is not None
     theirs = (found.model, found.revision, found.dimension, found.recipe)

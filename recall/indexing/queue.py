@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row, dict_row
 
 from recall.base.queries import query
-from recall.database.units import INDEXING, NO_TENANT
+from recall.database.caller import OWNER, Caller
+from recall.database.units import INDEXING
 from recall.database.vectors import HalfVectors, HalfVectorsDumper
 from recall.indexing.jobs import Claim, Job
 from recall.memory.memories import BACKFILL
@@ -38,7 +39,7 @@ async def claim(database: Database, limit: int, lease: float, lane: int = BACKFI
             await cursor.execute(query("claim"), values)
             return await cursor.fetchall()
 
-    return await database.run(work, NO_TENANT)
+    return await database.as_owner(work)
 
 
 async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
@@ -55,7 +56,7 @@ async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
             if id in rows
         ]
 
-    return await database.read(work, NO_TENANT)
+    return await database.read(OWNER, work)
 
 
 async def renew(database: Database, claims: Iterable[Claim], lease: float) -> set[int]:
@@ -66,7 +67,7 @@ async def renew(database: Database, claims: Iterable[Claim], lease: float) -> se
         cursor = await connection.execute(query("renew"), values)
         return {row[0] for row in await cursor.fetchall()}
 
-    return await database.run(work, NO_TENANT)
+    return await database.as_owner(work)
 
 
 async def finish(
@@ -97,7 +98,7 @@ async def finish(
     # A connection that fell silent is not waited for longer than the rows may take.
     rows = sum(len(chunks[job.memory_id]) for job in jobs)
     within = database.patience + SECONDS_A_ROW * rows
-    return await database.run(work, jobs[0].tenant_id, within=within)
+    return await database.as_caller(Caller(jobs[0].tenant_id), work, within=within)
 
 
 async def _write(
@@ -138,7 +139,7 @@ async def fail(database: Database, errors: Mapping[Claim, str]) -> None:
     async def work(connection: Connection) -> None:
         await connection.execute(query("fail"), values)
 
-    await database.run(work, NO_TENANT)
+    await database.as_owner(work)
 
 
 async def release(
@@ -150,7 +151,7 @@ async def release(
     async def work(connection: Connection) -> None:
         await connection.execute(query("release"), values)
 
-    await database.run(work, NO_TENANT, within=within)
+    await database.as_owner(work, within=within)
 
 
 def _tokens(claims: Iterable[Claim | Job]) -> dict[str, Any]:
@@ -165,10 +166,10 @@ async def next_due(database: Database, lane: int = BACKFILL) -> float | None:
         row = await (await connection.execute(query("next_due"), {"lane": lane})).fetchone()
         return row[0] if row else None
 
-    return await database.read(work, NO_TENANT)
+    return await database.read(OWNER, work)
 
 
-async def unindexed(database: Database, tenant: int, ids: Sequence[int]) -> tuple[int, int]:
+async def unindexed(database: Database, caller: Caller, ids: Sequence[int]) -> tuple[int, int]:
     """Return how many of these memories still wait to be indexed, and how many were given up."""
 
     async def work(connection: Connection) -> tuple[int, int]:
@@ -176,11 +177,11 @@ async def unindexed(database: Database, tenant: int, ids: Sequence[int]) -> tupl
         assert row is not None
         return row[0], row[1]
 
-    return await database.read(work, tenant)
+    return await database.read(caller, work)
 
 
 async def parked(
-    database: Database, tenant: int, limit: int, before: int | None = None
+    database: Database, caller: Caller, limit: int, before: int | None = None
 ) -> list[dict[str, Any]]:
     """Return the newest `limit` memories that were given up, each with the reason, by column name.
 
@@ -192,26 +193,26 @@ async def parked(
             await cursor.execute(query("parked"), {"limit": limit, "before": before})
             return await cursor.fetchall()
 
-    return await database.read(work, tenant)
+    return await database.read(caller, work)
 
 
-async def all_parked(database: Database, tenant: int) -> AsyncIterator[dict[str, Any]]:
+async def all_parked(database: Database, caller: Caller) -> AsyncIterator[dict[str, Any]]:
     """Yield every memory that was given up, the newest first, as `parked` does."""
     before: int | None = None
-    while page := await parked(database, tenant, PAGE, before):
+    while page := await parked(database, caller, PAGE, before):
         for row in page:
             yield row
         before = page[-1]["id"]
 
 
-async def retry(database: Database, tenant: int, ids: Sequence[int] | None = None) -> int:
+async def retry(database: Database, caller: Caller, ids: Sequence[int] | None = None) -> int:
     """Queue memories that were given up again, these or all; return how many there were."""
 
     async def work(connection: Connection) -> int:
         values = {"ids": None if ids is None else list(ids)}
         return len(await (await connection.execute(query("retry"), values)).fetchall())
 
-    return await database.run(work, tenant, rings=True)
+    return await database.as_caller(caller, work, rings=True)
 
 
 async def compact(database: Database) -> int:
@@ -222,4 +223,4 @@ async def compact(database: Database) -> int:
         row = await (await connection.execute(query("compact"))).fetchone()
         return int(row[0]) if row else 0
 
-    return await database.run(work, NO_TENANT, within=INDEXING)
+    return await database.as_owner(work, within=INDEXING)

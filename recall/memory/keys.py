@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from recall.base.queries import query
 from recall.contract.errors import Invalid, NotFound
-from recall.database.units import NO_TENANT
+from recall.database.caller import OWNER, Caller
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,7 +45,7 @@ async def create(database: Database, tenant: str, name: str) -> str:
         await connection.execute(query("ensure_tenant"), [tenant])
         await connection.execute(query("create_key"), [name, digest(key), tenant])
 
-    await database.run(work, NO_TENANT)
+    await database.as_owner(work)
     return key
 
 
@@ -63,7 +63,7 @@ async def listed(database: Database) -> list[Key]:
     async def work(connection: Connection) -> list[Key]:
         return [Key(*row) for row in await (await connection.execute(query("keys"))).fetchall()]
 
-    return await database.read(work, NO_TENANT)
+    return await database.read(OWNER, work)
 
 
 async def revoke(database: Database, id: int) -> None:
@@ -72,7 +72,7 @@ async def revoke(database: Database, id: int) -> None:
     async def work(connection: Connection) -> bool:
         return await (await connection.execute(query("revoke_key"), [id])).fetchone() is not None
 
-    if not await database.run(work, NO_TENANT):
+    if not await database.as_owner(work):
         raise NotFound(f"There is no live key {id}.")
 
 
@@ -83,21 +83,22 @@ async def any_live(database: Database) -> bool:
         row = await (await connection.execute(query("any_live_key"))).fetchone()
         return row is not None and bool(row[0])
 
-    return await database.read(work, NO_TENANT)
+    return await database.read(OWNER, work)
 
 
-async def tenant_of(database: Database, digest: bytes) -> int | None:
-    """Return the tenant that the key of this digest opens, or None."""
+async def caller_by_key(database: Database, digest: bytes) -> Caller | None:
+    """Return whom the key of this digest lets in, or None."""
 
     async def work(connection: Connection) -> int | None:
         row = await (await connection.execute(query("tenant_of_key"), [digest])).fetchone()
         return row[0] if row else None
 
-    return await database.read(work, NO_TENANT)
+    tenant = await database.read(OWNER, work)
+    return None if tenant is None else Caller(tenant)
 
 
-async def tenant_id(database: Database, name: str) -> int:
-    """Return the id of the tenant called `name`, which is made when it does not exist."""
+async def caller_of(database: Database, name: str) -> Caller:
+    """Return a caller of the tenant called `name`, which is made when it does not exist."""
     _check(name)
 
     async def work(connection: Connection) -> int:
@@ -106,18 +107,18 @@ async def tenant_id(database: Database, name: str) -> int:
         assert row is not None
         return int(row[0])
 
-    return await database.run(work, NO_TENANT)
+    return Caller(await database.as_owner(work))
 
 
-async def known_tenant(database: Database, name: str) -> int:
-    """Return the id of the tenant called `name`; NotFound when there is none."""
+async def known_caller(database: Database, name: str) -> Caller:
+    """Return a caller of the tenant called `name`; NotFound when there is none."""
     _check(name)
 
     async def work(connection: Connection) -> int | None:
         row = await (await connection.execute(query("tenant_by_name"), [name])).fetchone()
         return int(row[0]) if row else None
 
-    found = await database.read(work, NO_TENANT)
-    if found is None:
+    tenant = await database.read(OWNER, work)
+    if tenant is None:
         raise NotFound(f"There is no tenant {name!r}.")
-    return found
+    return Caller(tenant)

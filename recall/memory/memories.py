@@ -14,20 +14,21 @@ if TYPE_CHECKING:
     from typing import LiteralString
 
     from recall.contract.values import Message, Note
+    from recall.database.caller import Caller
     from recall.database.units import Connection, Database
 
 #: Lanes of the queue: live memories go before those of a backfill.
 LIVE, BACKFILL = 0, 1
 
 
-async def save_messages(database: Database, tenant: int, messages: Sequence[Message]) -> Stored:
+async def save_messages(database: Database, caller: Caller, messages: Sequence[Message]) -> Stored:
     """Store `messages` and queue them for indexing, all or none, and return their ids."""
-    return await database.run(lambda c: store_messages(c, messages, LIVE), tenant, rings=True)
+    return await database.as_caller(caller, lambda c: store_messages(c, messages, LIVE), rings=True)
 
 
-async def save_notes(database: Database, tenant: int, notes: Sequence[Note]) -> Stored:
+async def save_notes(database: Database, caller: Caller, notes: Sequence[Note]) -> Stored:
     """Store `notes` and queue them for indexing, all or none, and return their ids."""
-    return await database.run(lambda c: store_notes(c, notes, LIVE), tenant, rings=True)
+    return await database.as_caller(caller, lambda c: store_notes(c, notes, LIVE), rings=True)
 
 
 async def store_messages(
@@ -80,7 +81,7 @@ async def _store(
     return Stored(tuple(ids), sum(new), len(new) - sum(new), new, differs)
 
 
-async def replace_note(database: Database, tenant: int, id: int, note: Note) -> None:
+async def replace_note(database: Database, caller: Caller, id: int, note: Note) -> None:
     """Replace the note `id` as a whole, its key kept, and queue it again; NotFound if none."""
     values = note.model_dump(exclude={"key", "metadata"})
     values |= {"id": id, "metadata": json.dumps(note.metadata)}
@@ -89,17 +90,17 @@ async def replace_note(database: Database, tenant: int, id: int, note: Note) -> 
         cursor = await connection.execute(query("replace_note"), values)
         return await cursor.fetchone() is not None
 
-    if not await database.run(work, tenant, rings=True):
+    if not await database.as_caller(caller, work, rings=True):
         raise NotFound(f"There is no note {id}.")
 
 
-async def note(database: Database, tenant: int, id: int) -> dict[str, Any]:
+async def note(database: Database, caller: Caller, id: int) -> dict[str, Any]:
     """Return the note `id` by column name; NotFound if none."""
 
     async def work(connection: Connection) -> dict[str, Any] | None:
         return await _one(connection, query("note"), [id])
 
-    found = await database.read(work, tenant)
+    found = await database.read(caller, work)
     if found is None:
         raise NotFound(f"There is no note {id}.")
     return found
@@ -115,17 +116,17 @@ async def _one(
     return dict(zip([c.name for c in cursor.description], row, strict=True))
 
 
-async def forget(database: Database, tenant: int, kind: str, id: int) -> None:
+async def forget(database: Database, caller: Caller, kind: str, id: int) -> None:
     """Erase one message or note with everything derived from it; NotFound if none."""
 
     async def work(connection: Connection) -> int:
         return await _erase(connection, query("memory_to_forget"), [id, kind])
 
-    if not await database.run(work, tenant):
+    if not await database.as_caller(caller, work, needs="erase"):
         raise NotFound(f"There is no {kind} {id}.")
 
 
-async def forget_session(database: Database, tenant: int, key: str) -> int:
+async def forget_session(database: Database, caller: Caller, key: str) -> int:
     """Erase a session with its messages; return how many there were. NotFound if none."""
 
     async def work(connection: Connection) -> tuple[bool, int]:
@@ -133,13 +134,13 @@ async def forget_session(database: Database, tenant: int, key: str) -> int:
         cursor = await connection.execute(query("forget_session"), [key])
         return await cursor.fetchone() is not None, erased
 
-    existed, erased = await database.run(work, tenant)
+    existed, erased = await database.as_caller(caller, work, needs="erase")
     if not existed:
         raise NotFound(f"There is no session {key!r}.")
     return erased
 
 
-async def forget_user(database: Database, tenant: int, user_id: str) -> int:
+async def forget_user(database: Database, caller: Caller, user_id: str) -> int:
     """Erase everything of a user and the sessions this empties; return how many memories."""
 
     async def work(connection: Connection) -> int:
@@ -149,7 +150,7 @@ async def forget_user(database: Database, tenant: int, user_id: str) -> int:
         await connection.execute(query("forget_empty_sessions"), [sessions])
         return erased
 
-    return await database.run(work, tenant)
+    return await database.as_caller(caller, work, needs="erase")
 
 
 async def _erase(connection: Connection, selection: LiteralString, values: list[Any]) -> int:

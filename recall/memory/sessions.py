@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import LiteralString
 
+    from recall.database.caller import Caller
     from recall.database.units import Connection, Database
 
 #: What a cursor is made of: time, id, whether it leads back.
@@ -55,18 +56,18 @@ class Page:
     next: str | None
 
 
-async def sessions(database: Database, tenant: int, cursor: str | None, limit: int) -> Page:
+async def sessions(database: Database, caller: Caller, cursor: str | None, limit: int) -> Page:
     """Return a page of sessions, those with the newest message first."""
 
     async def work(connection: Connection) -> Page:
         statements = (query("sessions_page"), query("sessions_page_back"))
         return await _page(connection, statements, cursor, {"limit": limit}, "last_at")
 
-    return await database.read(work, tenant)
+    return await database.read(caller, work)
 
 
 async def messages(
-    database: Database, tenant: int, session: str, cursor: str | None, limit: int
+    database: Database, caller: Caller, session: str, cursor: str | None, limit: int
 ) -> Page:
     """Return a page of a session's messages, oldest first; NotFound when there is no session."""
 
@@ -78,7 +79,7 @@ async def messages(
         values = {"session": row[0], "limit": limit}
         return await _page(connection, statements, cursor, values, "created_at")
 
-    return await database.read(work, tenant)
+    return await database.read(caller, work)
 
 
 async def _page(

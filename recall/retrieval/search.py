@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from recall.contract.values import Hit, Question
+    from recall.database.caller import Caller
     from recall.database.units import Connection, Database
     from recall.embedding import QueryBatcher
     from recall.indexing.profiles import Profile
@@ -64,8 +65,8 @@ class Searcher:
         self._reranker = reranker
         self._around = around
 
-    async def recall(self, tenant: int, question: Question) -> Answer:
-        """Return what `tenant` remembers about the question, best first."""
+    async def recall(self, caller: Caller, question: Question) -> Answer:
+        """Return what `caller` remembers about the question, best first."""
         if question.rerank is not None and self._reranker is None:
             raise Invalid("rerank needs a model: set RECALL_RERANKER and start again.", "rerank")
         begun = time.perf_counter()
@@ -82,7 +83,7 @@ class Searcher:
             return evidence, best, await ask_for_rows(connection, question, best)
 
         within = min(QUESTION_SECONDS, self._database.patience)
-        evidence, ranked, rows = await self._database.read(work, tenant, within=within)
+        evidence, ranked, rows = await self._database.read(caller, work, within=within)
         explained = explain(evidence, ranked, self._around) if question.explain else None
         hits = await expand(rows, question, ranked, explained)
         if question.rerank is not None:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from recall.base.queries import query
 from recall.contract.values import Message, Note
-from recall.database.units import NO_TENANT
+from recall.database.caller import OWNER
 from recall.memory.memories import BACKFILL, store_messages, store_notes
 
 if TYPE_CHECKING:
+    from recall.database.caller import Caller
     from recall.database.units import Connection, Database
 
 FILE = Path(__file__).parent / "sample.jsonl"
 
 
-async def load_sample(database: Database, tenant: int) -> int:
+async def load_sample(database: Database, caller: Caller) -> int:
     """Store the sample history when the database has no memory at all; return its size or 0."""
 
     async def empty(connection: Connection) -> bool:
@@ -28,7 +29,7 @@ async def load_sample(database: Database, tenant: int) -> int:
         stored = await store_messages(connection, messages, BACKFILL)
         return stored.accepted + (await store_notes(connection, notes, BACKFILL)).accepted
 
-    if not await database.read(empty, NO_TENANT):
+    if not await database.read(OWNER, empty):
         return 0
     messages: list[Message] = []
     notes: list[Note] = []
@@ -38,4 +39,4 @@ async def load_sample(database: Database, tenant: int) -> int:
             messages.append(Message(**value))
         else:
             notes.append(Note(**value))
-    return await database.run(store, tenant, rings=True)
+    return await database.as_caller(caller, store, rings=True)

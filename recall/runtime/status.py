@@ -6,22 +6,23 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from recall.base.queries import query
-from recall.database.units import NO_TENANT
+from recall.database.caller import OWNER
 
 if TYPE_CHECKING:
+    from recall.database.caller import Caller
     from recall.database.units import Connection, Database
     from recall.indexing.profiles import Profile
 
 
-async def status(database: Database, tenant: int, profile: Profile | None) -> dict[str, Any]:
-    """Return the counts of `tenant`, the active profile and the database's versions and size."""
+async def status(database: Database, caller: Caller, profile: Profile | None) -> dict[str, Any]:
+    """Return the counts of `caller`, the active profile and the database's versions and size."""
 
     async def work(connection: Connection) -> dict[str, Any]:
         counts = await _row(connection, "status")
         server = await _row(connection, "server")
         return {**counts, "profile": asdict(profile) if profile else None, "database": server}
 
-    return await database.read(work, tenant)
+    return await database.read(caller, work)
 
 
 async def _row(connection: Connection, statement: str) -> dict[str, Any]:
@@ -37,4 +38,4 @@ async def ready(database: Database) -> None:
     async def work(connection: Connection) -> None:
         await connection.execute(query("ready"))
 
-    await database.read(work, NO_TENANT)
+    await database.read(OWNER, work)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from recall.base.queries import query
 from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message, Note
-from recall.database.units import INDEXING, NO_TENANT, WHOLE
+from recall.database.units import INDEXING, WHOLE
 from recall.memory.memories import BACKFILL, store_messages, store_notes
 from recall.sources.source import Found, Skipped
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
+    from recall.database.caller import Caller
     from recall.database.units import Connection, Database
     from recall.sources.source import Source
 
@@ -178,7 +179,7 @@ class Reader:
 
 async def backfill(
     database: Database,
-    tenant: int,
+    caller: Caller,
     source: Source,
     report: Callable[[Tally], None] = lambda tally: None,
     on_skip: Callable[[Skipped], None] = lambda skipped: None,
@@ -191,7 +192,7 @@ async def backfill(
     counts the skipped row.
     """
     wanted = wanted or Wanted()
-    place = await entered(database, tenant, source)
+    place = await entered(database, caller, source)
     tally = resumed_tally(place, wanted)
     position = place.kept["after"] if tally.read else None
     rows = wanted.of(source.read(position), tally.read)
@@ -213,21 +214,21 @@ async def backfill(
 class Place(NamedTuple):
     """A source in the database: whose, its id, and what is kept of its reading."""
 
-    tenant: int
+    caller: Caller
     id: int
     kept: dict[str, Any]
 
 
-async def entered(database: Database, tenant: int, source: Source) -> Place:
+async def entered(database: Database, caller: Caller, source: Source) -> Place:
     """Return the place of `source`, which is made when it is new."""
 
     async def work(connection: Connection) -> Place:
         name = f"{source.name}:{source.origin}"
         row = await (await connection.execute(query("ensure_source"), [name])).fetchone()
         assert row is not None
-        return Place(tenant, row[0], row[1] or {})
+        return Place(caller, row[0], row[1] or {})
 
-    return await database.run(work, tenant)
+    return await database.as_caller(caller, work)
 
 
 def resumed_tally(place: Place, wanted: Wanted) -> Tally:
@@ -250,7 +251,7 @@ async def advance(database: Database, place: Place, kept: dict[str, Any] | None)
     async def work(connection: Connection) -> None:
         await keep(connection, place, kept)
 
-    await database.run(work, place.tenant)
+    await database.as_caller(place.caller, work)
 
 
 async def keep(connection: Connection, place: Place, kept: dict[str, Any] | None) -> None:
@@ -272,7 +273,7 @@ async def _store(
         await keep(connection, place, kept)
         return tally
 
-    return await database.run(work, place.tenant, within=INDEXING, rings=True)
+    return await database.as_caller(place.caller, work, within=INDEXING, rings=True)
 
 
 async def _analyze(database: Database) -> None:
@@ -284,7 +285,7 @@ async def _analyze(database: Database) -> None:
     async def work(connection: Connection) -> None:
         await connection.execute(query("analyze_stored"))
 
-    await database.run(work, NO_TENANT, within=WHOLE)
+    await database.as_owner(work, within=WHOLE)
 
 
 async def write(

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
+    from recall.database.caller import Caller
     from recall.database.units import Connection, Database
     from recall.sources.source import Position, Skipped, Source
     from recall.sync.register import Followed
@@ -86,12 +87,12 @@ class Follower:
     def __init__(
         self,
         database: Database,
-        tenant: int,
+        caller: Caller,
         followed: Followed,
         on_news: Callable[[News], None] = lambda news: None,
     ) -> None:
         self._database = database
-        self._tenant = tenant
+        self._caller = caller
         self._followed = followed
         self._on_news = on_news
         self._woken = asyncio.Event()
@@ -183,7 +184,7 @@ class Follower:
         if self._source is None:
             self._source = await asyncio.to_thread(self._followed.open)
         if self._place is None:
-            self._place = await entered(self._database, self._tenant, self._source)
+            self._place = await entered(self._database, self._caller, self._source)
             kept = self._place.kept
             self._position = kept.get("end", kept.get("after"))
         return self._source, self._place
@@ -237,7 +238,7 @@ class Follower:
                 await keep(connection, place, {"end": position})
             return News(len(stored), len(changed))
 
-        news = await self._database.run(work, place.tenant, within=INDEXING, rings=True)
+        news = await self._database.as_caller(place.caller, work, within=INDEXING, rings=True)
         for each in told:
             self._lately.put(each.key, each.says)
         if news:
@@ -293,7 +294,7 @@ class Follower:
             row = await (await connection.execute(query("newest_memory"), [place.id])).fetchone()
             return int(row[0]) if row else 0
 
-        return await self._database.read(work, place.tenant)
+        return await self._database.read(place.caller, work)
 
     async def _gone(
         self, source: Source, place: Place, newest: int, there: np.ndarray
@@ -319,7 +320,7 @@ class Follower:
             rows = await (await connection.execute(query("memories_of_source"), values)).fetchall()
             return [(row[0], row[1]) for row in rows]
 
-        return await self._database.read(work, place.tenant)
+        return await self._database.read(place.caller, work)
 
     async def _erase(self, place: Place, ids: Sequence[int]) -> None:
         """Erase memories with what is derived from them, and the sessions that this empties."""
@@ -333,7 +334,7 @@ class Follower:
             sessions = [row[1] for row in rows if row[1] is not None]
             await connection.execute(query("forget_empty_sessions"), [sessions])
 
-        await self._database.run(work, place.tenant, within=INDEXING)
+        await self._database.as_caller(place.caller, work, within=INDEXING)
 
 
 class Told(NamedTuple):

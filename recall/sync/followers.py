@@ -96,7 +96,7 @@ class Followers:
         await self._supervisor.end(*(self._following.pop(id).watched for id in lost))
         for each in claimed:
             if each.id not in self._following:
-                follower = Follower(self._database, each.tenant, each.followed, self._tell)
+                follower = Follower(self._database, each.caller, each.followed, self._tell)
                 name = f"Following {each.followed.target}"
                 watched = self._supervisor.start(name, follower.run, stop=follower.stop)
                 self._following[each.id] = Following(each, follower, watched)

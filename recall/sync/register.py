@@ -18,7 +18,7 @@ from uuid import uuid4
 from recall.base import urls
 from recall.base.queries import query
 from recall.contract.errors import Invalid, SourceUnreadable
-from recall.database.units import NO_TENANT
+from recall.database.caller import OWNER, Caller
 from recall.sources.opening import open_source
 from recall.sync import trigger
 from recall.sync.backfill import as_kept, entered
@@ -66,23 +66,24 @@ class Followed:
             trigger.uninstall(self.place, self.open())
 
 
-async def register(database: Database, tenant: int, followed: Followed) -> None:
+async def register(database: Database, caller: Caller, followed: Followed) -> None:
     """Let a worker follow a source."""
+    caller.need("admin")
     if urls.holds_password(followed.target):
         raise Invalid("A password is not kept: put the URL into a variable and give '$NAME'.")
     source = await asyncio.to_thread(followed.open)
     await asyncio.to_thread(followed.install)
-    place = await entered(database, tenant, source)
+    place = await entered(database, caller, source)
     values = asdict(followed) | {"kind": source.name}
 
     async def work(connection: Connection) -> None:
         await connection.execute(query("follow_source"), [json.dumps(values), place.id])
         await connection.execute(query("ring_register"))
 
-    await database.run(work, tenant)
+    await database.as_caller(caller, work)
 
 
-async def unregister(database: Database, tenant: int, target: str) -> Followed | None:
+async def unregister(database: Database, caller: Caller, target: str) -> Followed | None:
     """Follow a source no more; its memories stay. Returns what was registered."""
 
     async def work(connection: Connection) -> Followed | None:
@@ -91,7 +92,7 @@ async def unregister(database: Database, tenant: int, target: str) -> Followed |
         await connection.execute(query("ring_register"))
         return as_kept(Followed, row[0]) if row else None
 
-    return await database.run(work, tenant)
+    return await database.as_caller(caller, work, needs="admin")
 
 
 async def registered(database: Database) -> list[tuple[str, Followed]]:
@@ -101,14 +102,14 @@ async def registered(database: Database) -> list[tuple[str, Followed]]:
         rows = await (await connection.execute(query("followed_sources"))).fetchall()
         return [(name, as_kept(Followed, values)) for name, values in rows]
 
-    return await database.read(work, NO_TENANT)
+    return await database.read(OWNER, work)
 
 
 class Claimed(NamedTuple):
-    """A registered source that this worker follows, by its id, for its tenant."""
+    """A registered source that this worker follows, by its id, for its caller."""
 
     id: int
-    tenant: int
+    caller: Caller
     followed: Followed
 
 
@@ -123,11 +124,13 @@ async def claim(database: Database, name: str, seconds: float) -> tuple[list[Cla
         dead = [other for (other,) in await cursor.fetchall() if _dead(other)]
         values = {"name": name, "seconds": seconds, "own": [name, *dead]}
         rows = await (await connection.execute(query("claim_followed"), values)).fetchall()
-        claimed = [Claimed(id, tenant, as_kept(Followed, values)) for id, tenant, values in rows]
+        claimed = [
+            Claimed(id, Caller(tenant), as_kept(Followed, kept)) for id, tenant, kept in rows
+        ]
         row = await (await connection.execute(query("next_free"), [name])).fetchone()
         return claimed, row[0] if row and row[0] is not None else inf
 
-    return await database.run(work, NO_TENANT)
+    return await database.as_owner(work)
 
 
 async def release(database: Database, name: str, within: float | None = None) -> None:
@@ -138,7 +141,7 @@ async def release(database: Database, name: str, within: float | None = None) ->
         if cursor.rowcount:
             await connection.execute(query("ring_register"))
 
-    await database.run(work, NO_TENANT, within=within)
+    await database.as_owner(work, within=within)
 
 
 def worker_name() -> str:

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from starlette.requests import HTTPConnection
 
-from recall.api import caller
-from recall.api.caller import Gate
+from recall.api.gate import Gate, check_bind
 from recall.contract.errors import Unauthorized
+from recall.database.caller import Caller
 from recall.memory import keys
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def request(key: str | None = None, host: str = "127.0.0.1", peer: str = "127.0.
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The digests that the database was asked for."""
     digests: list[bytes] = []
-    look_up = keys.tenant_of
+    look_up = keys.caller_by_key
 
-    async def counted(database: Database, digest: bytes) -> int | None:
+    async def counted(database: Database, digest: bytes) -> Caller | None:
         digests.append(digest)
         return await look_up(database, digest)
 
-    monkeypatch.setattr(keys, "tenant_of", counted)
+    monkeypatch.setattr(keys, "caller_by_key", counted)
     return digests
 
 
@@ -64,7 +64,7 @@ def test_revoking_the_last_key_opens_nothing(
     owner: psycopg.Connection[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(caller, "REMEMBERED", 0.05)
+    monkeypatch.setattr("recall.api.gate.REMEMBERED", 0.05)
     address = address or own_address()
     owner.execute(
         "insert into api_key (tenant_id, name, digest) values (1, 'agent', %s)",
@@ -86,21 +86,24 @@ def test_revoking_the_last_key_opens_nothing(
 
 
 async def test_a_keyless_service_is_keyed_from_its_first_key_until_it_starts_again(
-    database: Database, tenant: int, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    caller: Caller,
+    owner: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(caller, "REMEMBERED", 0.0)
-    gate = Gate(database, tenant, "127.0.0.1")
-    await gate.check_bind()
-    assert await gate.tenant(request()) == tenant
+    monkeypatch.setattr("recall.api.gate.REMEMBERED", 0.0)
+    gate = Gate(database, caller, "127.0.0.1")
+    await check_bind(database, "127.0.0.1")
+    assert await gate.caller(request()) == caller
     key = await keys.create(database, "ann", "agent")
     with pytest.raises(Unauthorized, match="wants a key"):
-        await gate.tenant(request())
-    assert await gate.tenant(request(key)) == await keys.tenant_id(database, "ann")
+        await gate.caller(request())
+    assert await gate.caller(request(key)) == await keys.caller_of(database, "ann")
     owner.execute("update api_key set revoked_at = now()")
     for refused in (request(), request(key)):
         with pytest.raises(Unauthorized):
-            await gate.tenant(refused)
-    assert await Gate(database, tenant, "127.0.0.1").tenant(request()) == tenant
+            await gate.caller(refused)
+    assert await Gate(database, caller, "127.0.0.1").caller(request()) == caller
 
 
 @pytest.mark.parametrize(
@@ -120,63 +123,96 @@ async def test_a_keyless_service_is_keyed_from_its_first_key_until_it_starts_aga
     ],
 )
 async def test_without_keys_peer_and_host_must_both_be_this_machine(
-    host: str, peer: str, database: Database, tenant: int
+    host: str, peer: str, database: Database, caller: Caller
 ) -> None:
-    gate = Gate(database, tenant, "127.0.0.1")
+    gate = Gate(database, caller, "127.0.0.1")
     with pytest.raises(Unauthorized, match="only to 127"):
-        await gate.tenant(request(host=host, peer=peer))
+        await gate.caller(request(host=host, peer=peer))
     for fine in ("localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.2:80", "[::1]:8000"):
-        assert await gate.tenant(request(host=fine, peer="::1")) == tenant
+        assert await gate.caller(request(host=fine, peer="::1")) == caller
 
 
-async def test_two_hosts_or_none_are_not_this_machine(database: Database, tenant: int) -> None:
-    gate = Gate(database, tenant, "127.0.0.1")
+async def test_two_hosts_or_none_are_not_this_machine(database: Database, caller: Caller) -> None:
+    gate = Gate(database, caller, "127.0.0.1")
     for headers in ([], [(b"host", b"localhost"), (b"host", b"evil.example")]):
         scope = {"type": "http", "headers": headers, "client": ("127.0.0.1", 5)}
         with pytest.raises(Unauthorized):
-            await gate.tenant(HTTPConnection(scope))
+            await gate.caller(HTTPConnection(scope))
     unknown = {"type": "http", "headers": [(b"host", b"localhost")], "client": None}
     with pytest.raises(Unauthorized):
-        await gate.tenant(HTTPConnection(unknown))
+        await gate.caller(HTTPConnection(unknown))
 
 
 async def test_a_key_is_looked_up_once_in_a_while_whether_it_opens_or_not(
-    database: Database, tenant: int, asked: list[bytes]
+    database: Database, caller: Caller, asked: list[bytes]
 ) -> None:
-    gate = Gate(database, tenant, "127.0.0.1")
+    gate = Gate(database, caller, "127.0.0.1")
     key = await keys.create(database, "ann", "agent")
     for _ in range(5):
-        await gate.tenant(request(key))
+        await gate.caller(request(key))
         with pytest.raises(Unauthorized, match="opens nothing"):
-            await gate.tenant(request("wrong"))
+            await gate.caller(request("wrong"))
     assert asked == [keys.digest(key), keys.digest("wrong")]
 
 
 async def test_keys_that_open_nothing_take_no_place_from_those_that_do(
-    database: Database, tenant: int, asked: list[bytes], monkeypatch: pytest.MonkeyPatch
+    database: Database, caller: Caller, asked: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caller, "MOST_REMEMBERED", 4)
-    gate = Gate(database, tenant, "127.0.0.1")
+    monkeypatch.setattr("recall.api.gate.MOST_REMEMBERED", 4)
+    gate = Gate(database, caller, "127.0.0.1")
     key = await keys.create(database, "ann", "agent")
-    ann = await gate.tenant(request(key))
+    ann = await gate.caller(request(key))
     for n in range(20):
         with pytest.raises(Unauthorized):
-            await gate.tenant(request(f"wrong {n}"))
-    assert await gate.tenant(request(key)) == ann
+            await gate.caller(request(f"wrong {n}"))
+    assert await gate.caller(request(key)) == ann
     assert asked.count(keys.digest(key)) == 1
     assert len(asked) == 21
 
 
 async def test_a_service_bound_to_the_network_asks_for_keys_only_at_its_start(
-    database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
+    database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await keys.create(database, "ann", "agent")
-    gate = Gate(database, tenant, "0.0.0.0")
-    await gate.check_bind()
+    gate = Gate(database, caller, "0.0.0.0")
+    await check_bind(database, "0.0.0.0")
 
     async def never(database: Database) -> bool:
         raise AssertionError("asked again")
 
     monkeypatch.setattr(keys, "any_live", never)
     with pytest.raises(Unauthorized, match="wants a key"):
-        await gate.tenant(request())
+        await gate.caller(request())
+
+
+def test_a_right_that_a_key_lacks_is_named(
+    serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reader(database: Database, digest: bytes) -> Caller:
+        return Caller(1, rights=frozenset({"read"}))
+
+    async def writer(database: Database, digest: bytes) -> Caller:
+        return Caller(1, rights=frozenset({"write"}))
+
+    monkeypatch.setattr(keys, "caller_by_key", reader)
+    note = {"notes": [{"content": "a note"}]}
+    with httpx.Client(base_url=serve().url, headers={"Authorization": "Bearer any"}) as client:
+        assert client.post("/recall", json={"query": "a note"}).status_code == 200
+        for method, path, json, right in (
+            ("POST", "/notes", note, "write"),
+            ("DELETE", "/users/ann", None, "erase"),
+            ("POST", "/failed/retry", None, "write"),
+        ):
+            answer = client.request(method, path, json=json)
+            assert answer.status_code == 403
+            error = answer.json()["error"]
+            assert error["type"] == "forbidden"
+            assert f"'{right}'" in error["message"]
+        monkeypatch.setattr(keys, "caller_by_key", writer)
+        waiting = client.post("/notes?wait=5", json=note, headers={"Authorization": "Bearer b"})
+        assert waiting.status_code == 403
+        assert client.post("/notes", json=note, headers={"Authorization": "Bearer b"}).json() == {
+            "ids": [1],
+            "accepted": 1,
+            "duplicates": 0,
+        }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from recall.base.settings import Settings
+    from recall.database.caller import Caller
     from recall.database.units import Database
     from recall.embedding import Embedder
     from recall.indexing.worker import Worker
@@ -115,7 +116,7 @@ def test_a_request_without_answer_may_have_taken_effect_or_not_and_once() -> Non
 @pytest.mark.anyio
 async def test_what_is_wrong_in_the_index_is_seen(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     settings: Settings,
     database_url: str,
@@ -126,7 +127,7 @@ async def test_what_is_wrong_in_the_index_is_seen(
         Message(session_id="s", role="user", content=f"{mark} says that it rains")
         for mark in ("a", "b", "c")
     ]
-    stored = await memories.save_messages(database, tenant, messages)
+    stored = await memories.save_messages(database, caller, messages)
     for message, id in zip(messages, stored.ids, strict=True):
         book.open(card(message.content[0], message.content, id))
     assert len(checks.differences(database_url, book)["not indexed once"]) == 3

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +78,7 @@ def insert(file: Path, places: Sequence[int], line: str) -> None:
 
 async def test_the_command_killed_at_any_time_ends_as_if_undisturbed(
     database: Database,
-    tenant: int,
+    caller: Caller,
     database_url: str,
     owner: psycopg.Connection[Any],
     lines: Path,
@@ -96,9 +97,9 @@ async def test_the_command_killed_at_any_time_ends_as_if_undisturbed(
     assert stat.S_IMODE(rejects.stat().st_mode) == 0o600, "rows of somebody's history"
     with rejects.open() as file:
         assert len(list(file)) == 5, "each bad row once"
-    undisturbed = await keys.tenant_id(database, "undisturbed")
+    undisturbed = await keys.caller_of(database, "undisturbed")
     await backfill(database, undisturbed, open_source(str(lines), "jsonl"))
-    assert stored(owner, tenant) == stored(owner, undisturbed)
+    assert stored(owner, caller) == stored(owner, undisturbed)
 
 
 def test_a_trial_reads_everything_and_needs_no_database(

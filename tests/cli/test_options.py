@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
     from recall.embedding import QueryBatcher
     from recall.indexing.profiles import Profile
@@ -35,7 +36,7 @@ LINES = (
 )
 
 
-async def remember(database: Database, worker: Worker, tenant: int, sessions: int = 3) -> None:
+async def remember(database: Database, worker: Worker, caller: Caller, sessions: int = 3) -> None:
     turns = [
         Message(
             session_id=f"s{session}",
@@ -47,16 +48,16 @@ async def remember(database: Database, worker: Worker, tenant: int, sessions: in
         for session in range(sessions)
         for minute, line in enumerate(LINES)
     ]
-    await memories.save_messages(database, tenant, turns)
+    await memories.save_messages(database, caller, turns)
     await worker.drain()
 
 
 async def test_grouping_returns_each_session_once_by_its_best_turn(
-    database: Database, searcher: Searcher, worker: Worker, tenant: int
+    database: Database, searcher: Searcher, worker: Worker, caller: Caller
 ) -> None:
-    await remember(database, worker, tenant)
-    plain = await searcher.recall(tenant, Question(query="lighthouse lamp", limit=12))
-    grouped = await searcher.recall(tenant, Question(query="lighthouse lamp", group_by="session"))
+    await remember(database, worker, caller)
+    plain = await searcher.recall(caller, Question(query="lighthouse lamp", limit=12))
+    grouped = await searcher.recall(caller, Question(query="lighthouse lamp", group_by="session"))
     best: dict[str | None, float] = {}
     for hit in plain.results:
         best.setdefault(hit.session_id, hit.score)
@@ -65,38 +66,38 @@ async def test_grouping_returns_each_session_once_by_its_best_turn(
 
 
 async def test_identical_texts_of_one_author_fold_into_one_hit_with_a_count(
-    database: Database, searcher: Searcher, worker: Worker, tenant: int
+    database: Database, searcher: Searcher, worker: Worker, caller: Caller
 ) -> None:
     said = [
         Message(session_id=f"s{n}", role="user", author=author, content="Order more rope.")
         for n, author in enumerate(("Ada", "Ada", "Ada", "Ben"))
     ]
-    await memories.save_messages(database, tenant, said)
+    await memories.save_messages(database, caller, said)
     await worker.drain()
-    answer = await searcher.recall(tenant, Question(query="rope"))
+    answer = await searcher.recall(caller, Question(query="rope"))
     assert sorted((hit.author, hit.count) for hit in answer.results) == [("Ada", 3), ("Ben", 1)]
 
 
 async def test_a_budget_keeps_whole_memories_and_names_what_it_left_out(
-    database: Database, searcher: Searcher, worker: Worker, tenant: int
+    database: Database, searcher: Searcher, worker: Worker, caller: Caller
 ) -> None:
     long = "The lighthouse lamp and its long story. " * 40
     await memories.save_notes(
-        database, tenant, [Note(content=long), Note(content="The lighthouse lamp is new.")]
+        database, caller, [Note(content=long), Note(content="The lighthouse lamp is new.")]
     )
     await worker.drain()
-    everything = await searcher.recall(tenant, Question(query="lighthouse lamp"))
-    answer = await searcher.recall(tenant, Question(query="lighthouse lamp", max_tokens=20))
+    everything = await searcher.recall(caller, Question(query="lighthouse lamp"))
+    answer = await searcher.recall(caller, Question(query="lighthouse lamp", max_tokens=20))
     assert everything.left_out is None
     assert [hit.content for hit in answer.results] == ["The lighthouse lamp is new."]
     (left,) = answer.left_out or ()
     assert left in {hit.id for hit in everything.results}
-    nothing = await searcher.recall(tenant, Question(query="lighthouse lamp", max_tokens=1))
+    nothing = await searcher.recall(caller, Question(query="lighthouse lamp", max_tokens=1))
     assert nothing.results == ()
 
 
 async def test_age_halves_a_score_only_when_asked(
-    database: Database, searcher: Searcher, worker: Worker, tenant: int
+    database: Database, searcher: Searcher, worker: Worker, caller: Caller
 ) -> None:
     now = datetime.now(UTC)
     notes = [
@@ -107,11 +108,11 @@ async def test_age_halves_a_score_only_when_asked(
     ]
     # Told apart by their titles, so that they do not fold; equal otherwise.
     notes = [note.model_copy(update={"title": f"n{n}"}) for n, note in enumerate(notes)]
-    await memories.save_notes(database, tenant, notes)
+    await memories.save_notes(database, caller, notes)
     await worker.drain()
-    plain = await searcher.recall(tenant, Question(query="green lamp", mode="keyword"))
+    plain = await searcher.recall(caller, Question(query="green lamp", mode="keyword"))
     faded = await searcher.recall(
-        tenant, Question(query="green lamp", mode="keyword", recency_half_life=10)
+        caller, Question(query="green lamp", mode="keyword", recency_half_life=10)
     )
     assert len({round(hit.score, 6) for hit in plain.results}) == 1
     newest, middle, oldest = (hit.score for hit in faded.results)
@@ -122,11 +123,11 @@ async def test_age_halves_a_score_only_when_asked(
 
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
 async def test_the_parts_of_a_score_add_up_to_it(
-    database: Database, searcher: Searcher, worker: Worker, tenant: int, mode: str
+    database: Database, searcher: Searcher, worker: Worker, caller: Caller, mode: str
 ) -> None:
-    await remember(database, worker, tenant)
+    await remember(database, worker, caller)
     question = Question(query='who paid for the "lighthouse lamp"', mode="hybrid", explain=True)
-    answer = await searcher.recall(tenant, question.model_copy(update={"mode": mode}))
+    answer = await searcher.recall(caller, question.model_copy(update={"mode": mode}))
     assert answer.results
     for hit in answer.results:
         assert hit.explain is not None
@@ -139,27 +140,27 @@ async def test_a_cross_encoder_reorders_the_first_candidates_and_nothing_else(
     profile: Profile,
     batcher: QueryBatcher,
     worker: Worker,
-    tenant: int,
+    caller: Caller,
     tmp_path: Path,
 ) -> None:
-    await remember(database, worker, tenant)
+    await remember(database, worker, caller)
     reranker = Reranker(str(tiny_cross_encoder(tmp_path)))
     searcher = Searcher(database, profile, batcher, reranker)
-    plain = await searcher.recall(tenant, Question(query="lighthouse lamp", limit=12))
-    again = await searcher.recall(tenant, Question(query="lighthouse lamp", limit=12, rerank=5))
+    plain = await searcher.recall(caller, Question(query="lighthouse lamp", limit=12))
+    again = await searcher.recall(caller, Question(query="lighthouse lamp", limit=12, rerank=5))
     texts = [hit.content for hit in plain.results[:5]]
     order = await reranker.order("lighthouse lamp", texts)
     assert [hit.content for hit in again.results[:5]] == [texts[place] for place in order]
     assert [hit.id for hit in again.results[5:]] == [hit.id for hit in plain.results[5:]]
-    short = await searcher.recall(tenant, Question(query="lighthouse lamp", limit=2, rerank=5))
+    short = await searcher.recall(caller, Question(query="lighthouse lamp", limit=2, rerank=5))
     assert [hit.id for hit in short.results] == [hit.id for hit in again.results[:2]]
 
 
 async def test_asking_for_a_second_look_without_a_model_says_what_to_set(
-    searcher: Searcher, tenant: int
+    searcher: Searcher, caller: Caller
 ) -> None:
     with pytest.raises(Invalid, match="RECALL_RERANKER"):
-        await searcher.recall(tenant, Question(query="x", rerank=5))
+        await searcher.recall(caller, Question(query="x", rerank=5))
 
 
 def tiny_cross_encoder(folder: Path) -> Path:
@@ -196,9 +197,9 @@ def tiny_cross_encoder(folder: Path) -> Path:
 
 
 async def test_the_doctor_finds_nothing_in_a_healthy_index_and_mends_a_broken_one(
-    database: Database, worker: Worker, tenant: int, owner: psycopg.Connection[object]
+    database: Database, worker: Worker, caller: Caller, owner: psycopg.Connection[object]
 ) -> None:
-    await remember(database, worker, tenant)
+    await remember(database, worker, caller)
     assert not any(finding.found for finding in await doctor.examine(database, fix=False))
     before = owner.execute(
         "select word, sum(chunks) from word_count group by 1 order by 1"

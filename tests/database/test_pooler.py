@@ -96,31 +96,31 @@ async def test_tenants_stay_apart_while_their_transactions_share_servers(
     database = Database(pooled.pooled_url, pooled)
     await database.open()
     try:
-        tenants = [await keys.tenant_id(database, f"team {n}") for n in range(4)]
+        callers = [await keys.caller_of(database, f"team {n}") for n in range(4)]
         batches = (
             memories.save_messages(
                 database,
-                tenant,
+                caller,
                 [
-                    Message(session_id="s", role="user", content=f"tenant {tenant} note {n}")
+                    Message(session_id="s", role="user", content=f"tenant {caller.tenant} note {n}")
                     for n in range(10)
                 ],
             )
-            for tenant in tenants
+            for caller in callers
         )
         await asyncio.gather(*batches)
         worker = Worker(database, batcher, profile, pooled)
         assert await worker.drain() == 40
         searcher = Searcher(database, profile, batcher)
-        asked = [tenants[n % 4] for n in range(40)]
+        asked = [callers[n % 4] for n in range(40)]
         answers = await asyncio.gather(
-            *(searcher.recall(tenant, Question(query="tenant note", limit=20)) for tenant in asked)
+            *(searcher.recall(caller, Question(query="tenant note", limit=20)) for caller in asked)
         )
     finally:
         await database.close()
-    for tenant, answer in zip(asked, answers, strict=True):
+    for caller, answer in zip(asked, answers, strict=True):
         assert len(answer.results) == 10
-        assert all(hit.content.startswith(f"tenant {tenant} ") for hit in answer.results)
+        assert all(hit.content.startswith(f"tenant {caller.tenant} ") for hit in answer.results)
 
 
 async def test_a_schema_url_that_leads_through_the_pooler_is_said(

@@ -11,7 +11,8 @@ import pytest
 
 from recall.contract.errors import Broken, Invalid, Misconfigured, NotFound, Overloaded, Unavailable
 from recall.contract.values import Message, Note
-from recall.database.units import NO_TENANT, Database
+from recall.database.caller import OWNER
+from recall.database.units import Database
 from recall.indexing import queue
 from recall.memory import keys, memories
 from recall.runtime.status import ready
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from recall.base.settings import Settings
     from recall.chaos.front import Front
+    from recall.database.caller import Caller
     from recall.database.connections import Connection
 
 pytestmark = pytest.mark.anyio
@@ -83,10 +85,10 @@ async def until(fact: Callable[[], bool]) -> None:
 
 @LOSSES
 async def test_a_message_without_a_key_is_stored_once(
-    database: Database, tenant: int, front: Front, owner: Any, times: int, reached: bool
+    database: Database, caller: Caller, front: Front, owner: Any, times: int, reached: bool
 ) -> None:
     front.lose(times, reached=reached)
-    stored = await memories.save_messages(database, tenant, [said("Pay the invoice once.")])
+    stored = await memories.save_messages(database, caller, [said("Pay the invoice once.")])
     assert front.losses_left == 0
     assert owner.execute("select id from memory").fetchall() == [(stored.ids[0],)]
     assert (stored.accepted, stored.duplicates) == (1, 0)
@@ -95,46 +97,46 @@ async def test_a_message_without_a_key_is_stored_once(
 
 @LOSSES
 async def test_what_was_erased_is_not_answered_as_missing(
-    database: Database, tenant: int, front: Front, owner: Any, times: int, reached: bool
+    database: Database, caller: Caller, front: Front, owner: Any, times: int, reached: bool
 ) -> None:
-    stored = await memories.save_messages(database, tenant, [said("one"), said("two")])
+    stored = await memories.save_messages(database, caller, [said("one"), said("two")])
     front.lose(times, reached=reached)
-    await memories.forget(database, tenant, "message", stored.ids[0])
+    await memories.forget(database, caller, "message", stored.ids[0])
     assert count(owner) == 1
     front.lose(times, reached=reached)
-    assert await memories.forget_session(database, tenant, "s") == 1
+    assert await memories.forget_session(database, caller, "s") == 1
     assert front.losses_left == 0
     assert count(owner) == 0
     with pytest.raises(NotFound):
-        await memories.forget(database, tenant, "message", stored.ids[0])
+        await memories.forget(database, caller, "message", stored.ids[0])
 
 
 @LOSSES
 async def test_a_note_is_replaced_once(
-    database: Database, tenant: int, front: Front, owner: Any, times: int, reached: bool
+    database: Database, caller: Caller, front: Front, owner: Any, times: int, reached: bool
 ) -> None:
-    stored = await memories.save_notes(database, tenant, [Note(content="before")])
+    stored = await memories.save_notes(database, caller, [Note(content="before")])
     front.lose(times, reached=reached)
-    await memories.replace_note(database, tenant, stored.ids[0], Note(content="after"))
+    await memories.replace_note(database, caller, stored.ids[0], Note(content="after"))
     assert owner.execute("select content from memory").fetchall() == [("after",)]
 
 
 @LOSSES
 async def test_the_key_that_is_shown_is_the_key_that_counts(
-    database: Database, tenant: int, front: Front, owner: Any, times: int, reached: bool
+    database: Database, caller: Caller, front: Front, owner: Any, times: int, reached: bool
 ) -> None:
     front.lose(times, reached=reached)
     key = await keys.create(database, "default", "laptop")
     assert front.losses_left == 0
     assert count(owner, "api_key") == 1
-    assert await keys.tenant_of(database, keys.digest(key)) == tenant
+    assert await keys.caller_by_key(database, keys.digest(key)) == caller
 
 
 @LOSSES
 async def test_giving_back_a_job_counts_once(
-    database: Database, tenant: int, front: Front, owner: Any, times: int, reached: bool
+    database: Database, caller: Caller, front: Front, owner: Any, times: int, reached: bool
 ) -> None:
-    await memories.save_messages(database, tenant, [said("one")])
+    await memories.save_messages(database, caller, [said("one")])
     claims = await queue.claim(database, 5, 60.0)
     front.lose(times, reached=reached)
     await queue.release(database, claims)
@@ -149,35 +151,35 @@ async def test_giving_back_a_job_counts_once(
 
 
 async def test_a_commit_that_arrives_behind_the_end_of_its_connection_counts_once(
-    database: Database, tenant: int, front: Front, owner: Any
+    database: Database, caller: Caller, front: Front, owner: Any
 ) -> None:
     front.lose(reached=False, late=0.4)
-    stored = await memories.save_messages(database, tenant, [said("held up")])
+    stored = await memories.save_messages(database, caller, [said("held up")])
     await asyncio.sleep(0.6)
     assert owner.execute("select id from memory").fetchall() == [(stored.ids[0],)]
 
 
 async def test_a_unit_whose_commit_fell_silent_says_that_it_is_not_known(
-    database: Database, tenant: int, front: Front, owner: Any
+    database: Database, caller: Caller, front: Front, owner: Any
 ) -> None:
     front.lose(silent=True)
     with pytest.raises(Unavailable, match="whether this was done is not known"):
-        await memories.save_messages(database, tenant, [said("in doubt", key="k")])
+        await memories.save_messages(database, caller, [said("in doubt", key="k")])
     assert count(owner) == 1
-    again = await memories.save_messages(database, tenant, [said("in doubt", key="k")])
+    again = await memories.save_messages(database, caller, [said("in doubt", key="k")])
     assert again.duplicates == 1
     assert count(owner) == 1
 
 
 async def test_a_unit_that_was_given_up_in_silence_takes_no_effect_later(
-    database: Database, tenant: int, front: Front, owner: Any
+    database: Database, caller: Caller, front: Front, owner: Any
 ) -> None:
-    stored = await memories.save_notes(database, tenant, [Note(content="first")])
+    stored = await memories.save_notes(database, caller, [Note(content="first")])
     front.mute()
     with pytest.raises(Unavailable, match="Nothing was changed"):
-        await memories.replace_note(database, tenant, stored.ids[0], Note(content="given up"))
+        await memories.replace_note(database, caller, stored.ids[0], Note(content="given up"))
     front.heal()
-    await memories.replace_note(database, tenant, stored.ids[0], Note(content="newer"))
+    await memories.replace_note(database, caller, stored.ids[0], Note(content="newer"))
     await asyncio.sleep(0.5)
     assert owner.execute("select content from memory").fetchall() == [("newer",)]
 
@@ -187,13 +189,13 @@ async def test_a_unit_that_was_given_up_in_silence_takes_no_effect_later(
 
 @pytest.mark.parametrize("fault", ["mute", "deafen"])
 async def test_units_end_at_their_deadline_whatever_the_network_swallows(
-    database: Database, tenant: int, front: Front, fault: str
+    database: Database, caller: Caller, front: Front, fault: str
 ) -> None:
     await ready(database)
     getattr(front, fault)()
     began = time.monotonic()
     units = [ready(database) for _ in range(8)]
-    units += [_save(database, tenant, f"number {n}") for n in range(8)]
+    units += [_save(database, caller, f"number {n}") for n in range(8)]
     ended = await asyncio.gather(*units, return_exceptions=True)
     took = time.monotonic() - began
     assert all(isinstance(each, Unavailable) for each in ended), ended
@@ -204,12 +206,12 @@ async def test_units_end_at_their_deadline_whatever_the_network_swallows(
     assert time.monotonic() - began < 5.0
 
 
-async def _save(database: Database, tenant: int, text: str) -> None:
-    await memories.save_messages(database, tenant, [said(text)])
+async def _save(database: Database, caller: Caller, text: str) -> None:
+    await memories.save_messages(database, caller, [said(text)])
 
 
 async def test_connections_that_vanished_are_not_kept(
-    database: Database, tenant: int, front: Front
+    database: Database, caller: Caller, front: Front
 ) -> None:
     await asyncio.gather(*(ready(database) for _ in range(8)))
     front.vanish()
@@ -224,7 +226,7 @@ async def test_connections_that_vanished_are_not_kept(
 async def test_a_slow_statement_is_ended_and_not_tried_again(database: Database) -> None:
     slow = Counted("select pg_sleep(30)")
     with pytest.raises(Unavailable):
-        await database.run(slow, NO_TENANT, within=0.3)
+        await database.as_owner(slow, within=0.3)
     assert slow.calls == 1
 
 
@@ -232,7 +234,7 @@ async def test_a_caller_that_leaves_leaves_nothing_behind(
     database: Database, owner: psycopg.Connection[Any]
 ) -> None:
     statement = "insert into tenant (name) values ('left'), (pg_sleep(30)::text)"
-    task = asyncio.create_task(database.run(Counted(statement), NO_TENANT))
+    task = asyncio.create_task(database.as_owner(Counted(statement)))
     running = "select count(*) from pg_stat_activity where query like 'insert%left%'"
     await until(lambda: owner.execute(running).fetchall() == [(1,)])
     task.cancel()
@@ -251,7 +253,7 @@ async def test_more_units_than_may_wait_are_told_so(settings: Settings) -> None:
     await database.open()
     try:
         ended = await asyncio.gather(
-            *(database.read(Counted("select pg_sleep(0.05)"), NO_TENANT) for _ in range(80)),
+            *(database.read(OWNER, Counted("select pg_sleep(0.05)")) for _ in range(80)),
             return_exceptions=True,
         )
     finally:
@@ -265,18 +267,18 @@ async def test_more_units_than_may_wait_are_told_so(settings: Settings) -> None:
 
 
 async def test_units_after_a_suspend_wake_the_server_and_are_all_done(
-    database: Database, tenant: int, sleeper: Sleeper, owner: Any
+    database: Database, caller: Caller, sleeper: Sleeper, owner: Any
 ) -> None:
     await asyncio.gather(*(ready(database) for _ in range(8)))
     owner.close()
     sleeper.neon.suspend()
     works = [Counted() for _ in range(8)]
-    await asyncio.gather(*(database.run(work, tenant) for work in works))
+    await asyncio.gather(*(database.as_caller(caller, work) for work in works))
     assert [work.calls for work in works] == [1] * 8
 
 
 async def test_a_unit_that_is_cut_off_in_the_middle_is_run_again(
-    database: Database, tenant: int, sleeper: Sleeper, database_url: str
+    database: Database, caller: Caller, sleeper: Sleeper, database_url: str
 ) -> None:
     entered = asyncio.Event()
     calls = 0
@@ -291,7 +293,7 @@ async def test_a_unit_that_is_cut_off_in_the_middle_is_run_again(
         stored = await memories.store_messages(connection, [said("once")], 0)
         return stored.ids[0]
 
-    task = asyncio.create_task(database.run(work, tenant, within=20))
+    task = asyncio.create_task(database.as_caller(caller, work, within=20))
     await entered.wait()
     await asyncio.to_thread(sleeper.neon.suspend)
     id = await task
@@ -326,7 +328,7 @@ async def test_a_server_that_stays_away_is_said_to_be_away(
 
 
 async def test_units_that_block_each_other_are_both_done(
-    database: Database, tenant: int, owner: Any
+    database: Database, caller: Caller, owner: Any
 ) -> None:
     both_in = asyncio.Barrier(2)
 
@@ -344,10 +346,10 @@ async def test_units_that_block_each_other_are_both_done(
 
         return work
 
-    await keys.tenant_id(database, "other")
+    await keys.caller_of(database, "other")
     await asyncio.gather(
-        database.run(locks("default", "other"), NO_TENANT, within=20),
-        database.run(locks("other", "default"), NO_TENANT, within=20),
+        database.as_owner(locks("default", "other"), within=20),
+        database.as_owner(locks("other", "default"), within=20),
     )
 
 
@@ -368,15 +370,15 @@ async def test_what_trying_again_cannot_mend_is_tried_once(
     work = Counted(statement)
     if error:
         with pytest.raises(error):
-            await database.run(work, NO_TENANT)
+            await database.as_owner(work)
     else:
-        await database.run(work, NO_TENANT)
+        await database.as_owner(work)
     assert work.calls == 1
     await ready(database)
 
 
 async def test_a_server_that_only_reads_is_unavailable_for_writing(
-    database: Database, tenant: int, front: Front, owner: Any, database_url: str
+    database: Database, caller: Caller, front: Front, owner: Any, database_url: str
 ) -> None:
     name = owner.execute("select current_database()").fetchone()[0]
     owner.execute(f"alter database {name} set default_transaction_read_only = on")
@@ -385,7 +387,7 @@ async def test_a_server_that_only_reads_is_unavailable_for_writing(
     with pytest.raises(Unavailable, match="read-only"):
         # The pooler may still hold a connection from before.
         for n in range(20):
-            await memories.save_messages(database, tenant, [said(f"number {n}")])
+            await memories.save_messages(database, caller, [said(f"number {n}")])
             owner.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid()"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
     from conftest import Running
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
     from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
@@ -25,28 +26,32 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_first_large_load_builds_its_index_behind_the_rows(
-    settings: Any, database: Database, tenant: int, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    settings: Any,
+    database: Database,
+    caller: Caller,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(graph, "LARGE", 20)
     said: list[str] = []
-    await backfill(database, tenant, History(57))
+    await backfill(database, caller, History(57))
     async with graph.deferred(settings, said.append):
         assert await graph.missing(database) == 1
         await worker.drain()
     assert await graph.missing(database) == 0
     assert said[0].startswith("A first large load") and "vectors" in said[1]
     # Now something is there, and the index stays.
-    await backfill(database, tenant, History(90, "elsewhere"))
+    await backfill(database, caller, History(90, "elsewhere"))
     async with graph.deferred(settings, said.append):
         assert await graph.missing(database) == 0
     assert len(said) == 3
 
 
 async def test_a_load_that_was_interrupted_is_repaired(
-    settings: Any, database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
+    settings: Any, database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graph, "LARGE", 20)
-    await backfill(database, tenant, History(57))
+    await backfill(database, caller, History(57))
     with pytest.raises(Torn):
         async with graph.deferred(settings, lambda said: None):
             # While one process loads, no other builds.

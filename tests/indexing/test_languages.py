@@ -8,6 +8,7 @@ import pytest
 
 from recall.contract.errors import Invalid
 from recall.contract.values import Note, Question
+from recall.database.caller import Caller
 from recall.indexing.languages import set_language
 from recall.memory import keys, memories
 
@@ -41,30 +42,30 @@ async def test_a_sentence_is_found_by_other_forms_of_its_words(
     asked: str,
     other: str,
 ) -> None:
-    tenant = await keys.tenant_id(database, "polyglot")
-    await set_language(database, tenant, language)
-    await memories.save_notes(database, tenant, [Note(content=said), Note(content="123 456")])
+    caller = await keys.caller_of(database, "polyglot")
+    await set_language(database, caller, language)
+    await memories.save_notes(database, caller, [Note(content=said), Note(content="123 456")])
     await worker.drain()
-    found = await searcher.recall(tenant, Question(query=asked, mode="keyword"))
+    found = await searcher.recall(caller, Question(query=asked, mode="keyword"))
     assert [hit.content for hit in found.results] == [said]
-    missed = await searcher.recall(tenant, Question(query=other, mode="keyword"))
+    missed = await searcher.recall(caller, Question(query=other, mode="keyword"))
     assert missed.results == ()
 
 
 async def test_changing_the_language_indexes_a_tenant_again(
     database: Database, searcher: Searcher, worker: Worker
 ) -> None:
-    tenant = await keys.tenant_id(database, "polyglot")
+    caller = await keys.caller_of(database, "polyglot")
     said = "Die Häuser wurden verkauft."
-    await memories.save_notes(database, tenant, [Note(content=said)])
+    await memories.save_notes(database, caller, [Note(content=said)])
     await worker.drain()
     question = Question(query="Haus", mode="keyword")
-    assert (await searcher.recall(tenant, question)).results == ()
-    assert await set_language(database, tenant, "german") == 1
+    assert (await searcher.recall(caller, question)).results == ()
+    assert await set_language(database, caller, "german") == 1
     await worker.drain()
-    assert [hit.content for hit in (await searcher.recall(tenant, question)).results] == [said]
+    assert [hit.content for hit in (await searcher.recall(caller, question)).results] == [said]
 
 
 async def test_an_unknown_language_is_refused_with_the_list(database: Database) -> None:
     with pytest.raises(Invalid, match="one of simple, arabic"):
-        await set_language(database, 1, "klingon")
+        await set_language(database, Caller(1), "klingon")

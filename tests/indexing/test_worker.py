@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from recall.base.settings import Settings
+    from recall.database.caller import Caller
     from recall.database.units import Database
     from recall.embedding import QueryBatcher
     from recall.indexing.profiles import Profile
@@ -42,27 +43,27 @@ def count(owner: psycopg.Connection[Any], what: str) -> int:
 
 
 async def test_a_stored_memory_becomes_searchable(
-    database: Database, tenant: int, worker: Worker, searcher: Searcher
+    database: Database, caller: Caller, worker: Worker, searcher: Searcher
 ) -> None:
-    await memories.save_messages(database, tenant, said("The pooler drops idle connections."))
+    await memories.save_messages(database, caller, said("The pooler drops idle connections."))
     question = Question(query="Why do connections go away?")
-    answer = await searcher.recall(tenant, question)
+    answer = await searcher.recall(caller, question)
     assert (answer.results, answer.pending) == ((), 1)
     assert await worker.drain() == 1
-    answer = await searcher.recall(tenant, question)
+    answer = await searcher.recall(caller, question)
     assert [hit.content for hit in answer.results] == ["The pooler drops idle connections."]
     assert answer.pending == 0
 
 
 async def test_a_nudge_wakes_an_idle_worker(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
 ) -> None:
     async with running_worker(worker):
         await asyncio.sleep(0.2)  # asleep for good now
-        await memories.save_messages(database, tenant, said("hello"))
+        await memories.save_messages(database, caller, said("hello"))
         worker.nudge()
         async with asyncio.timeout(20):
             while count(owner, "chunk") == 0:  # noqa: ASYNC110
@@ -70,9 +71,9 @@ async def test_a_nudge_wakes_an_idle_worker(
 
 
 async def test_a_worker_finishes_the_batch_in_hand_when_it_is_stopped(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, worker: Worker, owner: psycopg.Connection[Any]
 ) -> None:
-    await memories.save_messages(database, tenant, said("one", "two"))
+    await memories.save_messages(database, caller, said("one", "two"))
     async with running_worker(worker):
         await asyncio.sleep(0)
     assert count(owner, "job where together is not null") == 0
@@ -80,7 +81,7 @@ async def test_a_worker_finishes_the_batch_in_hand_when_it_is_stopped(
 
 async def test_a_worker_that_is_cancelled_gives_its_claims_back(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
     batcher: QueryBatcher,
@@ -94,7 +95,7 @@ async def test_a_worker_that_is_cancelled_gives_its_claims_back(
         raise AssertionError
 
     monkeypatch.setattr(batcher, "embed_documents", endless)
-    await memories.save_messages(database, tenant, said("one", "two"))
+    await memories.save_messages(database, caller, said("one", "two"))
     task = asyncio.create_task(worker.step())
     await started.wait()
     task.cancel()
@@ -105,7 +106,7 @@ async def test_a_worker_that_is_cancelled_gives_its_claims_back(
 
 async def test_a_live_memory_waits_for_no_backfill(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
     batcher: QueryBatcher,
@@ -121,11 +122,11 @@ async def test_a_live_memory_waits_for_no_backfill(
 
     monkeypatch.setattr(batcher, "embed_documents", slow)
     history = said(*(f"history {n}" for n in range(2500)))  # more than the loops take at once
-    await database.run(lambda c: memories.store_messages(c, history, BACKFILL), tenant)
+    await database.as_caller(caller, lambda c: memories.store_messages(c, history, BACKFILL))
     async with running_worker(worker), asyncio.timeout(20):
         while count(owner, "job where together > 0") < 2048:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        await memories.save_messages(database, tenant, said("just now"))
+        await memories.save_messages(database, caller, said("just now"))
         worker.nudge()
         while count(owner, "chunk") == 0:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -134,11 +135,11 @@ async def test_a_live_memory_waits_for_no_backfill(
 
 
 async def test_what_was_appended_is_folded_when_the_queue_runs_empty(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, worker: Worker, owner: psycopg.Connection[Any]
 ) -> None:
     async with running_worker(worker), asyncio.timeout(20):
         for number in range(3):
-            await memories.save_messages(database, tenant, said("the same words"))
+            await memories.save_messages(database, caller, said("the same words"))
             worker.nudge()
             while count(owner, "chunk") <= number:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -148,7 +149,7 @@ async def test_what_was_appended_is_folded_when_the_queue_runs_empty(
 
 async def test_a_poisonous_memory_fails_alone(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
     batcher: QueryBatcher,
@@ -162,7 +163,7 @@ async def test_a_poisonous_memory_fails_alone(
         return await healthy(texts)
 
     monkeypatch.setattr(batcher, "embed_documents", allergic)
-    await memories.save_messages(database, tenant, said("one", "poison", "three"))
+    await memories.save_messages(database, caller, said("one", "poison", "three"))
     await worker.step()
     assert count(owner, "chunk") == 2
     row = owner.execute("select error, attempts, parked_at from job").fetchone()
@@ -171,7 +172,7 @@ async def test_a_poisonous_memory_fails_alone(
 
 async def test_a_database_that_goes_away_is_no_memorys_fault(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
     batcher: QueryBatcher,
@@ -181,7 +182,7 @@ async def test_a_database_that_goes_away_is_no_memorys_fault(
         raise Unavailable("gone")
 
     monkeypatch.setattr(batcher, "embed_documents", gone)
-    await memories.save_messages(database, tenant, said("one"))
+    await memories.save_messages(database, caller, said("one"))
     with pytest.raises(Unavailable):
         await worker.step()
     given_back = "select error, attempts, together, due_at <= now() from job"
@@ -189,9 +190,9 @@ async def test_a_database_that_goes_away_is_no_memorys_fault(
 
 
 async def test_connections_that_are_cut_are_made_anew(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, worker: Worker, owner: psycopg.Connection[Any]
 ) -> None:
-    await memories.save_messages(database, tenant, said("one"))
+    await memories.save_messages(database, caller, said("one"))
     owner.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity"
         " where datname = current_database() and pid <> pg_backend_pid()"
@@ -202,7 +203,7 @@ async def test_connections_that_are_cut_are_made_anew(
 
 async def test_the_last_sentence_of_the_longest_note_is_found(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     searcher: Searcher,
     owner: psycopg.Connection[Any],
@@ -214,11 +215,11 @@ async def test_the_last_sentence_of_the_longest_note_is_found(
     content = content[: 200_000 - len(last)] + last
     assert len(content) == 200_000
     decoys = [Note(content=f"Notes about stairs, part {n}.") for n in range(5)]
-    stored = await memories.save_notes(database, tenant, [Note(content=content), *decoys])
+    stored = await memories.save_notes(database, caller, [Note(content=content), *decoys])
     await worker.drain()
     for mode in ("hybrid", "semantic", "keyword"):
         answer = await searcher.recall(
-            tenant, Question(query="where did the lighthouse keeper hide the key?", mode=mode)
+            caller, Question(query="where did the lighthouse keeper hide the key?", mode=mode)
         )
         assert answer.results[0].id == stored.ids[0], mode
     assert count(owner, "memory") == 6
@@ -233,24 +234,24 @@ async def test_memories_of_many_tenants_are_indexed_each_in_its_own(
 ) -> None:
     from recall.memory import keys
 
-    tenants = [await keys.tenant_id(database, f"t{n}") for n in range(3)]
-    for n, tenant in enumerate(tenants):
-        await memories.save_messages(database, tenant, said(f"secret number {n}"))
+    tenants = [await keys.caller_of(database, f"t{n}") for n in range(3)]
+    for n, caller in enumerate(tenants):
+        await memories.save_messages(database, caller, said(f"secret number {n}"))
     await worker.drain()
-    for n, tenant in enumerate(tenants):
-        answer = await searcher.recall(tenant, Question(query="secret number"))
+    for n, caller in enumerate(tenants):
+        answer = await searcher.recall(caller, Question(query="secret number"))
         assert [hit.content for hit in answer.results] == [f"secret number {n}"]
 
 
 async def test_workers_beside_each_other_index_everything_once(
     database: Database,
-    tenant: int,
+    caller: Caller,
     batcher: QueryBatcher,
     profile: Profile,
     settings: Settings,
     owner: psycopg.Connection[Any],
 ) -> None:
-    await memories.save_messages(database, tenant, said(*(f"text {n % 9}" for n in range(60))))
+    await memories.save_messages(database, caller, said(*(f"text {n % 9}" for n in range(60))))
     small = settings.model_copy(update={"batch": 7})
     workers = [Worker(database, batcher, profile, small) for _ in range(3)]
     done = await asyncio.gather(*(worker.drain() for worker in workers))
@@ -259,9 +260,9 @@ async def test_workers_beside_each_other_index_everything_once(
 
 
 async def test_a_systems_fault_is_booked_on_no_memory(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, worker: Worker, owner: psycopg.Connection[Any]
 ) -> None:
-    await memories.save_messages(database, tenant, said(*(f"fine {n}" for n in range(40))))
+    await memories.save_messages(database, caller, said(*(f"fine {n}" for n in range(40))))
     schema = function_schema(owner, "texts_words")
     owner.execute(f"alter function {schema}.texts_words rename to elsewhere".encode())
     for _ in range(7):
@@ -286,7 +287,7 @@ def function_schema(owner: psycopg.Connection[Any], name: str) -> str:
 
 async def test_an_engine_that_is_broken_is_no_memorys_fault(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
     batcher: QueryBatcher,
@@ -295,7 +296,7 @@ async def test_an_engine_that_is_broken_is_no_memorys_fault(
     async def broken(texts: Sequence[str]) -> np.ndarray:
         raise RuntimeError("the device is gone")
 
-    await memories.save_messages(database, tenant, said("alone"))
+    await memories.save_messages(database, caller, said("alone"))
     with monkeypatch.context() as patch:
         patch.setattr(batcher, "embed_documents", broken)
         indexed = await worker.step()
@@ -305,7 +306,7 @@ async def test_an_engine_that_is_broken_is_no_memorys_fault(
 
 async def test_a_poisonous_memory_that_is_alone_in_the_queue_is_found_out(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
     batcher: QueryBatcher,
@@ -319,7 +320,7 @@ async def test_a_poisonous_memory_that_is_alone_in_the_queue_is_found_out(
         return await healthy(texts)
 
     monkeypatch.setattr(batcher, "embed_documents", allergic)
-    await memories.save_messages(database, tenant, said("poison"))
+    await memories.save_messages(database, caller, said("poison"))
     assert (await worker.step()).failed == 1
     assert owner.execute("select error, attempts from job").fetchall() == [
         ("RuntimeError: the model choked", 1)
@@ -327,9 +328,9 @@ async def test_a_poisonous_memory_that_is_alone_in_the_queue_is_found_out(
 
 
 async def test_a_row_that_cannot_be_read_stops_nobody_else(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, worker: Worker, owner: psycopg.Connection[Any]
 ) -> None:
-    await memories.save_messages(database, tenant, said("one", "unreadable", "three"))
+    await memories.save_messages(database, caller, said("one", "unreadable", "three"))
     owner.execute("alter table memory drop constraint if exists memory_created_at_check")
     for row in owner.execute(
         "select conname from pg_constraint where conrelid = 'recall.memory'::regclass"
@@ -346,7 +347,7 @@ async def test_a_row_that_cannot_be_read_stops_nobody_else(
 
 async def test_a_memory_that_takes_longer_than_a_lease_is_indexed_once(
     database: Database,
-    tenant: int,
+    caller: Caller,
     profile: Profile,
     settings: Settings,
     owner: psycopg.Connection[Any],
@@ -365,7 +366,7 @@ async def test_a_memory_that_takes_longer_than_a_lease_is_indexed_once(
     monkeypatch.setattr(batcher, "embed_documents", slow)
     short = settings.model_copy(update={"lease": 0.5})
     worker = Worker(database, batcher, profile, short)
-    await memories.save_messages(database, tenant, said("long"))
+    await memories.save_messages(database, caller, said("long"))
     async with running_worker(worker), asyncio.timeout(20):
         while count(owner, "chunk") == 0:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -376,7 +377,7 @@ async def test_a_memory_that_takes_longer_than_a_lease_is_indexed_once(
 async def test_a_worker_outlives_a_server_that_is_read_only_for_a_while(
     database: Database,
     database_url: str,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
 ) -> None:
@@ -392,7 +393,7 @@ async def test_a_worker_outlives_a_server_that_is_read_only_for_a_while(
         owner.execute("set default_transaction_read_only = off")
         owner.execute(f"alter database {name} reset default_transaction_read_only".encode())
         await cut_all(database, owner)
-        await memories.save_messages(database, tenant, said("after"))
+        await memories.save_messages(database, caller, said("after"))
         while count(owner, "chunk") == 0:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         while supervisor.complaints(needed=True):  # noqa: ASYNC110
@@ -408,9 +409,9 @@ async def cut_all(database: Database, owner: psycopg.Connection[Any]) -> None:
 
 
 async def test_an_idle_worker_asks_nothing(
-    database: Database, tenant: int, worker: Worker, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, worker: Worker, owner: psycopg.Connection[Any]
 ) -> None:
-    await memories.save_messages(database, tenant, said("one"))
+    await memories.save_messages(database, caller, said("one"))
     units = 0
     bounded = database._bounded
 
@@ -431,7 +432,7 @@ async def test_an_idle_worker_asks_nothing(
 
 async def test_a_worker_that_is_told_to_stop_gives_back_what_it_holds_within_seconds(
     database: Database,
-    tenant: int,
+    caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
     batcher: QueryBatcher,
@@ -445,7 +446,7 @@ async def test_a_worker_that_is_told_to_stop_gives_back_what_it_holds_within_sec
         raise AssertionError
 
     monkeypatch.setattr(batcher, "embed_documents", endless)
-    await memories.save_messages(database, tenant, said("one", "two"))
+    await memories.save_messages(database, caller, said("one", "two"))
     began = time.monotonic()
     async with running_worker(worker):
         await started.wait()
@@ -456,7 +457,7 @@ async def test_a_worker_that_is_told_to_stop_gives_back_what_it_holds_within_sec
 
 async def test_a_heartbeat_that_was_missed_is_forgotten_when_nothing_is_held(
     database: Database,
-    tenant: int,
+    caller: Caller,
     profile: Profile,
     settings: Settings,
     owner: psycopg.Connection[Any],
@@ -475,7 +476,7 @@ async def test_a_heartbeat_that_was_missed_is_forgotten_when_nothing_is_held(
     monkeypatch.setattr(batcher, "embed_documents", slow)
     monkeypatch.setattr("recall.indexing.queue.renew", away)
     worker = Worker(database, batcher, profile, settings.model_copy(update={"lease": 0.6}))
-    await memories.save_messages(database, tenant, said("one"))
+    await memories.save_messages(database, caller, said("one"))
     async with supervised() as supervisor, asyncio.timeout(20):
         worker.start(supervisor)
         while not supervisor.complaints(needed=True):  # noqa: ASYNC110

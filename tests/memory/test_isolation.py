@@ -10,12 +10,14 @@ import pytest
 
 from recall.contract.errors import Broken, NotFound
 from recall.contract.values import Message, Mode, Note, Question
+from recall.database.caller import OWNER, Caller
 from recall.memory import keys, memories, sessions
 from recall.runtime.status import status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recall.database.caller import Owner
     from recall.database.units import Connection, Database
     from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
@@ -38,12 +40,12 @@ SECRET = "The vault opens with the word xylophone."
 
 
 @pytest.fixture
-async def theirs(database: Database, worker: Worker) -> int:
+async def theirs(database: Database, worker: Worker) -> Caller:
     """A tenant with one row at least in every table."""
-    tenant = await keys.tenant_id(database, "theirs")
+    caller = await keys.caller_of(database, "theirs")
     await memories.save_messages(
         database,
-        tenant,
+        caller,
         [
             Message(
                 session_id="s",
@@ -57,31 +59,35 @@ async def theirs(database: Database, worker: Worker) -> int:
         ],
     )
     await worker.drain()
-    await memories.save_notes(database, tenant, [Note(content=SECRET, key="waiting")])
+    await memories.save_notes(database, caller, [Note(content=SECRET, key="waiting")])
 
     async def source(connection: Connection) -> None:
-        await connection.execute("insert into source (tenant_id, name) values (%s, 's')", [tenant])
+        await connection.execute(
+            "insert into source (tenant_id, name) values (%s, 's')", [caller.tenant]
+        )
 
-    await database.run(source, tenant)
-    return tenant
+    await database.as_caller(caller, source)
+    return caller
 
 
 @pytest.fixture
-async def ours(database: Database) -> int:
-    return await keys.tenant_id(database, "ours")
+async def ours(database: Database) -> Caller:
+    return await keys.caller_of(database, "ours")
 
 
-async def fetch(database: Database, tenant: int | None, statement: str) -> list[Any]:
+async def fetch(database: Database, who: Caller | Owner, statement: str) -> list[Any]:
     async def work(connection: Connection) -> list[Any]:
         return await (await connection.execute(statement.encode())).fetchall()
 
-    return await database.run(work, tenant)
+    if isinstance(who, Caller):
+        return await database.as_caller(who, work)
+    return await database.as_owner(work)
 
 
 async def test_every_table_with_a_tenant_is_known_here(database: Database) -> None:
     rows = await fetch(
         database,
-        None,
+        OWNER,
         "select c.relname from pg_class as c join pg_attribute as a on a.attrelid = c.oid"
         " where c.relnamespace = 'recall'::regnamespace and a.attname = 'tenant_id'"
         " and c.relkind in ('r', 'p') and not c.relispartition",
@@ -89,7 +95,7 @@ async def test_every_table_with_a_tenant_is_known_here(database: Database) -> No
     assert {row[0] for row in rows} == {*TABLES, "api_key"}
 
 
-async def test_a_unit_of_work_cannot_bypass_policies(database: Database, ours: int) -> None:
+async def test_a_unit_of_work_cannot_bypass_policies(database: Database, ours: Caller) -> None:
     """On the embedded server the connection itself is a superuser's."""
     (row,) = await fetch(
         database,
@@ -103,7 +109,7 @@ async def test_a_unit_of_work_cannot_bypass_policies(database: Database, ours: i
 async def test_row_security_is_on(table: str, database: Database) -> None:
     (row,) = await fetch(
         database,
-        None,
+        OWNER,
         f"select relrowsecurity from pg_class where oid = 'recall.{table}'::regclass",
     )
     assert row == (True,)
@@ -111,13 +117,15 @@ async def test_row_security_is_on(table: str, database: Database) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 async def test_rows_of_another_tenant_cannot_be_seen(
-    table: str, database: Database, theirs: int, ours: int
+    table: str, database: Database, theirs: Caller, ours: Caller
 ) -> None:
     assert await fetch(database, theirs, f"select from {table}")
     assert await fetch(database, ours, f"select from {table}") == []
 
 
-async def test_partitions_are_no_way_around(database: Database, theirs: int, ours: int) -> None:
+async def test_partitions_are_no_way_around(
+    database: Database, theirs: Caller, ours: Caller
+) -> None:
     for partition in ("chunk_1", "embedding_1"):
         with refused():
             await fetch(database, ours, f"select from {partition}")
@@ -125,7 +133,7 @@ async def test_partitions_are_no_way_around(database: Database, theirs: int, our
 
 @pytest.mark.parametrize("table", TABLES)
 async def test_rows_of_another_tenant_cannot_be_deleted(
-    table: str, database: Database, theirs: int, ours: int
+    table: str, database: Database, theirs: Caller, ours: Caller
 ) -> None:
     deleted = await fetch(database, ours, f"delete from {table} returning 1")
     assert deleted == []
@@ -147,50 +155,50 @@ async def test_rows_of_another_tenant_cannot_be_deleted(
     ],
 )
 async def test_rows_of_another_tenant_cannot_be_written(
-    statement: str, database: Database, theirs: int, ours: int
+    statement: str, database: Database, theirs: Caller, ours: Caller
 ) -> None:
     with refused():
-        await fetch(database, ours, statement.format(theirs))
+        await fetch(database, ours, statement.format(theirs.tenant))
 
 
 async def test_a_memory_cannot_be_given_to_another_tenant(
-    database: Database, theirs: int, ours: int
+    database: Database, theirs: Caller, ours: Caller
 ) -> None:
     await memories.save_notes(database, ours, [Note(content="mine")])
     with refused():
-        await fetch(database, ours, f"update memory set tenant_id = {theirs}")
+        await fetch(database, ours, f"update memory set tenant_id = {theirs.tenant}")
 
 
-async def test_a_unit_without_a_tenant_sees_nothing(database: Database, theirs: int) -> None:
+async def test_a_unit_without_a_tenant_sees_nothing(database: Database, theirs: Caller) -> None:
     async def work(connection: Connection) -> list[Any]:
         await connection.execute("select set_config('recall.tenant', '', true)")
         return await (await connection.execute("select from memory")).fetchall()
 
-    assert await database.run(work, theirs) == []
+    assert await database.as_caller(theirs, work) == []
 
 
 async def test_the_role_and_the_tenant_end_with_the_unit(
-    database: Database, theirs: int, ours: int
+    database: Database, theirs: Caller, ours: Caller
 ) -> None:
     async def look(connection: Connection) -> list[Any]:
         return await (await connection.execute("select from memory")).fetchall()
 
-    assert await database.run(look, theirs)
-    assert await database.read(look, theirs)
+    assert await database.as_caller(theirs, look)
+    assert await database.read(theirs, look)
     (row,) = await fetch(
-        database, None, "select current_user, current_setting('recall.tenant', true)"
+        database, OWNER, "select current_user, current_setting('recall.tenant', true)"
     )
     assert row == ("postgres", "")
 
 
-async def test_a_read_is_one_transaction(database: Database, theirs: int) -> None:
+async def test_a_read_is_one_transaction(database: Database, theirs: Caller) -> None:
     async def work(connection: Connection) -> list[tuple[Any, ...]]:
         asked = [await connection.execute("select now(), current_tenant()") for _ in range(2)]
         return [row for cursor in asked for row in await cursor.fetchall()]
 
-    first, second = await database.read(work, theirs)
+    first, second = await database.read(theirs, work)
     assert first == second
-    assert first[1] == theirs
+    assert first[1] == theirs.tenant
 
 
 @pytest.mark.parametrize("mode", get_args(Mode))
@@ -211,8 +219,8 @@ async def test_no_question_finds_another_tenants_memories(
     scope: dict[str, Any],
     database: Database,
     searcher: Searcher,
-    theirs: int,
-    ours: int,
+    theirs: Caller,
+    ours: Caller,
 ) -> None:
     question = Question(query='vault word "xylophone"', mode=mode, **scope)
     assert (await searcher.recall(theirs, question)).results
@@ -222,7 +230,7 @@ async def test_no_question_finds_another_tenants_memories(
 
 
 async def test_a_tenants_words_weigh_by_its_own_corpus(
-    database: Database, searcher: Searcher, worker: Worker, theirs: int, ours: int
+    database: Database, searcher: Searcher, worker: Worker, theirs: Caller, ours: Caller
 ) -> None:
     """How common a word is with others says nothing here, and cannot be measured from here."""
     mine = [
@@ -240,7 +248,7 @@ async def test_a_tenants_words_weigh_by_its_own_corpus(
 
 
 async def test_what_is_another_tenants_does_not_exist(
-    database: Database, theirs: int, ours: int
+    database: Database, theirs: Caller, ours: Caller
 ) -> None:
     (note,) = (await memories.save_notes(database, theirs, [Note(content=SECRET)])).ids
     ((message,),) = await fetch(database, theirs, "select id from memory where kind = 'message'")
@@ -261,7 +269,7 @@ async def test_what_is_another_tenants_does_not_exist(
 
 
 async def test_keys_and_sessions_of_one_name_are_two(
-    database: Database, theirs: int, ours: int
+    database: Database, theirs: Caller, ours: Caller
 ) -> None:
     stored = await memories.save_messages(
         database, ours, [Message(session_id="s", role="user", content="mine", key="k")]
@@ -272,7 +280,7 @@ async def test_keys_and_sessions_of_one_name_are_two(
 
 
 async def test_status_counts_only_ones_own(
-    database: Database, profile: Profile, theirs: int, ours: int
+    database: Database, profile: Profile, theirs: Caller, ours: Caller
 ) -> None:
     mine = await status(database, ours, profile)
     assert (mine["memories"], mine["chunks"], mine["pending"], mine["failed"]) == (0, 0, 0, 0)

@@ -21,6 +21,7 @@ from recall.memory import memories
 if TYPE_CHECKING:
     import psycopg
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
 
 pytestmark = pytest.mark.anyio
@@ -43,57 +44,59 @@ def refusal(model: type[Message | Note], **fields: Any) -> str:
 
 
 async def test_a_memory_and_its_job_are_stored_together(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
-    stored = await memories.save_messages(database, tenant, [said("one"), said("two")])
+    stored = await memories.save_messages(database, caller, [said("one"), said("two")])
     assert (stored.accepted, stored.duplicates) == (2, 0)
     assert counted(owner, "memory") == counted(owner, "job") == 2
 
 
 async def test_ids_come_back_in_the_order_given(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     batch = [
         said(f"text {n}", key=f"k{(n * 7) % 20:02}", session_id=f"s{n % 3}") for n in range(20)
     ]
-    stored = await memories.save_messages(database, tenant, batch)
+    stored = await memories.save_messages(database, caller, batch)
     rows = dict(owner.execute("select id, content from memory").fetchall())
     assert [rows[id] for id in stored.ids] == [m.content for m in batch]
 
 
-async def test_the_same_key_twice_is_the_same_memory(database: Database, tenant: int) -> None:
-    first = await memories.save_messages(database, tenant, [said("one", key="k")])
-    again = await memories.save_messages(database, tenant, [said("changed", key="k"), said("new")])
+async def test_the_same_key_twice_is_the_same_memory(database: Database, caller: Caller) -> None:
+    first = await memories.save_messages(database, caller, [said("one", key="k")])
+    again = await memories.save_messages(database, caller, [said("changed", key="k"), said("new")])
     assert again.ids[0] == first.ids[0]
     assert (again.accepted, again.duplicates) == (1, 1)
 
 
 async def test_a_key_repeated_in_a_batch_is_stored_once_and_the_first_wins(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     batch = [said("first", key="k"), said("second", key="k"), said("other")]
-    stored = await memories.save_messages(database, tenant, batch)
+    stored = await memories.save_messages(database, caller, batch)
     assert stored.ids[0] == stored.ids[1] != stored.ids[2]
     assert (stored.accepted, stored.duplicates) == (2, 1)
     assert owner.execute("select content from memory where key = 'k'").fetchall() == [("first",)]
 
 
-async def test_a_key_belongs_to_messages_and_notes_alike(database: Database, tenant: int) -> None:
-    message = await memories.save_messages(database, tenant, [said("one", key="k")])
-    note = await memories.save_notes(database, tenant, [Note(content="two", key="k")])
+async def test_a_key_belongs_to_messages_and_notes_alike(
+    database: Database, caller: Caller
+) -> None:
+    message = await memories.save_messages(database, caller, [said("one", key="k")])
+    note = await memories.save_notes(database, caller, [Note(content="two", key="k")])
     assert note.ids == message.ids
     assert note.duplicates == 1
 
 
 async def test_without_a_key_nothing_is_guessed_to_be_the_same(
-    database: Database, tenant: int
+    database: Database, caller: Caller
 ) -> None:
-    stored = await memories.save_messages(database, tenant, [said("one"), said("one")])
+    stored = await memories.save_messages(database, caller, [said("one"), said("one")])
     assert stored.accepted == 2
 
 
 async def test_batches_that_share_keys_at_the_same_time_store_each_key_once(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     keys = [f"k{n}" for n in range(30)]
     batches = [
@@ -103,7 +106,7 @@ async def test_batches_that_share_keys_at_the_same_time_store_each_key_once(
         )
     ]
     stored = await asyncio.gather(
-        *(memories.save_messages(database, tenant, batch) for batch in batches)
+        *(memories.save_messages(database, caller, batch) for batch in batches)
     )
     assert counted(owner, "memory") == counted(owner, "job") == 30
     assert sum(s.accepted for s in stored) == 30
@@ -113,46 +116,46 @@ async def test_batches_that_share_keys_at_the_same_time_store_each_key_once(
 
 
 async def test_a_batch_is_stored_as_a_whole_or_not_at_all(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     owner.execute("alter table memory add check (content <> 'forbidden')")
     with pytest.raises(Exception, match="check"):
-        await memories.save_messages(database, tenant, [said("fine"), said("forbidden")])
+        await memories.save_messages(database, caller, [said("fine"), said("forbidden")])
     assert counted(owner, "memory") == counted(owner, "job") == counted(owner, "session") == 0
 
 
 async def test_turns_without_a_time_keep_the_order_given(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     batch = [said(f"turn {n}", key=f"k{9 - n}") for n in range(10)]
-    await memories.save_messages(database, tenant, batch)
+    await memories.save_messages(database, caller, batch)
     rows = owner.execute("select content from memory order by created_at, id").fetchall()
     assert [row[0] for row in rows] == [m.content for m in batch]
 
 
 async def test_a_session_knows_its_newest_turn_and_its_latest_title(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     late, early = datetime(2025, 5, 2, tzinfo=UTC), datetime(2025, 5, 1, tzinfo=UTC)
     await memories.save_messages(
-        database, tenant, [said("b", created_at=late, session_title="Old"), said("a")]
+        database, caller, [said("b", created_at=late, session_title="Old"), said("a")]
     )
     await memories.save_messages(
-        database, tenant, [said("c", created_at=early, session_title="New")]
+        database, caller, [said("c", created_at=early, session_title="New")]
     )
     row = owner.execute("select title, last_at > %s from session", [late]).fetchone()
     assert row == ("New", True)
 
 
 async def test_a_note_is_replaced_as_a_whole_and_queued_again(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     (id,) = (
-        await memories.save_notes(database, tenant, [Note(content="old", title="T", key="k")])
+        await memories.save_notes(database, caller, [Note(content="old", title="T", key="k")])
     ).ids
     owner.execute("delete from job")
-    await memories.replace_note(database, tenant, id, Note(content="new", category="c"))
-    note = await memories.note(database, tenant, id)
+    await memories.replace_note(database, caller, id, Note(content="new", category="c"))
+    note = await memories.note(database, caller, id)
     assert (note["content"], note["title"], note["category"], note["key"]) == (
         "new",
         None,
@@ -163,76 +166,76 @@ async def test_a_note_is_replaced_as_a_whole_and_queued_again(
 
 
 async def test_what_does_not_exist_cannot_be_read_replaced_or_forgotten(
-    database: Database, tenant: int
+    database: Database, caller: Caller
 ) -> None:
-    (message,) = (await memories.save_messages(database, tenant, [said("a message")])).ids
+    (message,) = (await memories.save_messages(database, caller, [said("a message")])).ids
     for id in (message, 999):
         with pytest.raises(NotFound, match=f"no note {id}"):
-            await memories.note(database, tenant, id)
+            await memories.note(database, caller, id)
         with pytest.raises(NotFound, match=f"no note {id}"):
-            await memories.replace_note(database, tenant, id, Note(content="x"))
+            await memories.replace_note(database, caller, id, Note(content="x"))
         with pytest.raises(NotFound, match=f"no note {id}"):
-            await memories.forget(database, tenant, "note", id)
+            await memories.forget(database, caller, "note", id)
     with pytest.raises(NotFound, match="no session 'x'"):
-        await memories.forget_session(database, tenant, "x")
-    assert await memories.forget_user(database, tenant, "nobody") == 0
+        await memories.forget_session(database, caller, "x")
+    assert await memories.forget_user(database, caller, "nobody") == 0
 
 
 async def test_forgetting_a_session_erases_it_with_its_messages(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     await memories.save_messages(
-        database, tenant, [said("a"), said("b"), said("c", session_id="other")]
+        database, caller, [said("a"), said("b"), said("c", session_id="other")]
     )
-    assert await memories.forget_session(database, tenant, "s") == 2
+    assert await memories.forget_session(database, caller, "s") == 2
     assert owner.execute("select key from session").fetchall() == [("other",)]
     assert counted(owner, "memory") == counted(owner, "job") == 1
 
 
 async def test_forgetting_a_user_erases_the_sessions_that_this_empties(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     await memories.save_messages(
         database,
-        tenant,
+        caller,
         [
             said("alone", session_id="own", user_id="u"),
             said("with others", session_id="shared", user_id="u"),
             said("the others", session_id="shared", user_id="v"),
         ],
     )
-    await memories.save_notes(database, tenant, [Note(content="n", user_id="u")])
-    assert await memories.forget_user(database, tenant, "u") == 3
+    await memories.save_notes(database, caller, [Note(content="n", user_id="u")])
+    assert await memories.forget_user(database, caller, "u") == 3
     assert owner.execute("select key from session").fetchall() == [("shared",)]
     assert owner.execute("select user_id from memory").fetchall() == [("v",)]
 
 
-async def test_a_forgotten_key_may_be_used_again(database: Database, tenant: int) -> None:
-    (id,) = (await memories.save_messages(database, tenant, [said("a", key="k")])).ids
-    await memories.forget(database, tenant, "message", id)
-    again = await memories.save_messages(database, tenant, [said("b", key="k")])
+async def test_a_forgotten_key_may_be_used_again(database: Database, caller: Caller) -> None:
+    (id,) = (await memories.save_messages(database, caller, [said("a", key="k")])).ids
+    await memories.forget(database, caller, "message", id)
+    again = await memories.save_messages(database, caller, [said("b", key="k")])
     assert again.accepted == 1
     assert again.ids != (id,)
 
 
 @given(texts.filter(lambda text: text.replace("\x00", "")), texts)
 async def test_any_text_is_stored_as_it_was_said(
-    database: Database, tenant: int, owner: psycopg.Connection[Any], text: str, title: str
+    database: Database, caller: Caller, owner: psycopg.Connection[Any], text: str, title: str
 ) -> None:
     message = said(text, session_title=title[:1000])
-    stored = await memories.save_messages(database, tenant, [message])
+    stored = await memories.save_messages(database, caller, [message])
     row = owner.execute("select content from memory where id = %s", [stored.ids[0]]).fetchone()
     assert row == (text.replace("\x00", ""),)
 
 
 async def test_nul_and_halves_of_surrogate_pairs_are_taken_out(
-    database: Database, tenant: int
+    database: Database, caller: Caller
 ) -> None:
     note = Note(
         content="a\x00b\ud83d", title="\x00t", metadata={"k\x00": ["v\x00", {"x": "\udc00"}]}
     )
-    (id,) = (await memories.save_notes(database, tenant, [note])).ids
-    found = await memories.note(database, tenant, id)
+    (id,) = (await memories.save_notes(database, caller, [note])).ids
+    found = await memories.note(database, caller, id)
     assert found["content"] == "ab\ufffd"
     assert found["title"] == "t"
     assert found["metadata"] == {"k": ["v", {"x": "\ufffd"}]}
@@ -293,10 +296,10 @@ def test_a_time_without_a_zone_is_utc() -> None:
     )
 
 
-async def test_the_ends_of_time_come_back(database: Database, tenant: int) -> None:
+async def test_the_ends_of_time_come_back(database: Database, caller: Caller) -> None:
     for year in (2, 9998):
         at = datetime(year, 1, 1, 12, tzinfo=UTC)
         (id,) = (
-            await memories.save_notes(database, tenant, [Note(content="x", created_at=at)])
+            await memories.save_notes(database, caller, [Note(content="x", created_at=at)])
         ).ids
-        assert (await memories.note(database, tenant, id))["created_at"] == at
+        assert (await memories.note(database, caller, id))["created_at"] == at

@@ -18,6 +18,7 @@ from recall.memory import keys, memories, sessions
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
     from recall.memory.sessions import Page
 
@@ -30,8 +31,8 @@ _numbers = count()
 hours = st.lists(st.integers(0, 5), max_size=12)
 
 
-async def fresh_tenant(database: Database) -> int:
-    return await keys.tenant_id(database, f"history {next(_numbers)}")
+async def fresh_caller(database: Database) -> Caller:
+    return await keys.caller_of(database, f"history {next(_numbers)}")
 
 
 def turn(session: str, hour: int, text: str) -> Message:
@@ -69,12 +70,12 @@ async def both_ways(read: Read) -> list[int]:
 async def test_any_page_size_yields_every_message_once_in_order(
     database: Database, hours: list[int], limit: int
 ) -> None:
-    tenant = await fresh_tenant(database)
+    caller = await fresh_caller(database)
     turns = [turn("s", hour, f"turn {n}") for n, hour in enumerate(hours)]
-    stored = await memories.save_messages(database, tenant, turns)
+    stored = await memories.save_messages(database, caller, turns)
 
     async def read(cursor: str | None) -> Page:
-        return await sessions.messages(database, tenant, "s", cursor, limit)
+        return await sessions.messages(database, caller, "s", cursor, limit)
 
     expected = sorted(zip(hours, stored.ids, strict=True))
     assert await both_ways(read) == [id for _, id in expected]
@@ -84,13 +85,13 @@ async def test_any_page_size_yields_every_message_once_in_order(
 async def test_any_page_size_yields_every_session_once_newest_first(
     database: Database, hours: list[int], limit: int
 ) -> None:
-    tenant = await fresh_tenant(database)
+    caller = await fresh_caller(database)
     turns = [turn(f"s{n}", hour, "x") for n, hour in enumerate(hours)]
     if turns:
-        await memories.save_messages(database, tenant, turns)
+        await memories.save_messages(database, caller, turns)
 
     async def read(cursor: str | None) -> Page:
-        return await sessions.sessions(database, tenant, cursor, limit)
+        return await sessions.sessions(database, caller, cursor, limit)
 
     await both_ways(read)
     rows = [row for page in await forward(read) for row in page.rows]
@@ -100,55 +101,57 @@ async def test_any_page_size_yields_every_session_once_newest_first(
     assert all(row["messages"] == 1 for row in rows)
 
 
-async def test_a_page_of_everything_has_no_neighbours(database: Database, tenant: int) -> None:
-    await memories.save_messages(database, tenant, [turn("s", n, "x") for n in range(3)])
-    page = await sessions.messages(database, tenant, "s", None, 3)
+async def test_a_page_of_everything_has_no_neighbours(database: Database, caller: Caller) -> None:
+    await memories.save_messages(database, caller, [turn("s", n, "x") for n in range(3)])
+    page = await sessions.messages(database, caller, "s", None, 3)
     assert (len(page.rows), page.previous, page.next) == (3, None, None)
 
 
 async def test_what_is_added_meanwhile_is_neither_repeated_nor_in_the_way(
-    database: Database, tenant: int
+    database: Database, caller: Caller
 ) -> None:
-    await memories.save_messages(database, tenant, [turn("s", n, f"{n}") for n in (1, 2, 4)])
-    first = await sessions.messages(database, tenant, "s", None, 2)
-    await memories.save_messages(database, tenant, [turn("s", n, f"{n}") for n in (0, 3)])
-    rest = await sessions.messages(database, tenant, "s", first.next, 9)
+    await memories.save_messages(database, caller, [turn("s", n, f"{n}") for n in (1, 2, 4)])
+    first = await sessions.messages(database, caller, "s", None, 2)
+    await memories.save_messages(database, caller, [turn("s", n, f"{n}") for n in (0, 3)])
+    rest = await sessions.messages(database, caller, "s", first.next, 9)
     assert [row["content"] for row in (*first.rows, *rest.rows)] == ["1", "2", "3", "4"]
 
 
 async def test_a_page_whose_rows_were_erased_still_leads_on(
-    database: Database, tenant: int
+    database: Database, caller: Caller
 ) -> None:
-    stored = await memories.save_messages(database, tenant, [turn("s", n, "x") for n in range(4)])
-    first = await sessions.messages(database, tenant, "s", None, 2)
+    stored = await memories.save_messages(database, caller, [turn("s", n, "x") for n in range(4)])
+    first = await sessions.messages(database, caller, "s", None, 2)
     for id in stored.ids[:2]:
-        await memories.forget(database, tenant, "message", id)
-    rest = await sessions.messages(database, tenant, "s", first.next, 9)
+        await memories.forget(database, caller, "message", id)
+    rest = await sessions.messages(database, caller, "s", first.next, 9)
     assert [row["id"] for row in rest.rows] == list(stored.ids[2:])
 
 
-async def test_a_session_that_is_not_there_is_said(database: Database, tenant: int) -> None:
+async def test_a_session_that_is_not_there_is_said(database: Database, caller: Caller) -> None:
     with pytest.raises(NotFound, match="no session 'x'"):
-        await sessions.messages(database, tenant, "x", None, 5)
+        await sessions.messages(database, caller, "x", None, 5)
 
 
 @pytest.mark.parametrize(
     "cursor", ["x", "AAAA", "bnVsbA", "WzEsMiwzXQ", "é", "W10", "Int9Ig", "=", "eyJhIjoxfQ"]
 )
 async def test_a_cursor_of_somebody_elses_making_is_refused(
-    database: Database, tenant: int, cursor: str
+    database: Database, caller: Caller, cursor: str
 ) -> None:
     with pytest.raises(Invalid, match="cursor") as caught:
-        await sessions.sessions(database, tenant, cursor, 5)
+        await sessions.sessions(database, caller, cursor, 5)
     assert caught.value.field == "cursor"
 
 
 @given(st.binary(max_size=60))
-async def test_no_bytes_at_all_crash_a_cursor(database: Database, tenant: int, raw: bytes) -> None:
+async def test_no_bytes_at_all_crash_a_cursor(
+    database: Database, caller: Caller, raw: bytes
+) -> None:
     import base64
 
     text = base64.urlsafe_b64encode(b'["2025-01-01", ' + raw + b", true]").decode()
     try:
-        await sessions.sessions(database, tenant, text, 5)
+        await sessions.sessions(database, caller, text, 5)
     except Invalid as error:
         assert error.field == "cursor"

@@ -23,6 +23,7 @@ from recall.schema import migrate, shape
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from recall.database.caller import Caller
     from recall.database.units import Connection, Database
     from recall.indexing.worker import Worker
     from recall.retrieval.search import Searcher
@@ -68,13 +69,13 @@ async def test_a_time_that_in_utc_lies_outside_is_refused_wherever_it_stands(at:
 @example(datetime(2, 1, 1), UTC)
 @example(datetime(9998, 12, 31, 23, 59, 59, 999999), UTC)
 async def test_a_time_that_is_taken_is_read_back_in_any_zone_of_the_server(
-    database: Database, tenant: int, at: datetime, zone: timezone
+    database: Database, caller: Caller, at: datetime, zone: timezone
 ) -> None:
     try:
         note = Note(content="x", created_at=at.replace(tzinfo=zone))
     except ValidationError:
         return
-    (id,) = (await memories.save_notes(database, tenant, [note])).ids
+    (id,) = (await memories.save_notes(database, caller, [note])).ids
     for name in ZONES:
 
         async def read(connection: Connection, name: str = name) -> Any:
@@ -82,31 +83,31 @@ async def test_a_time_that_is_taken_is_read_back_in_any_zone_of_the_server(
             statement = "select created_at from memory where id = %s"
             return await (await connection.execute(statement, [id])).fetchone()
 
-        assert await database.run(read, tenant) == (note.created_at,)
+        assert await database.as_caller(caller, read) == (note.created_at,)
 
 
 @pytest.mark.parametrize("offset", ["+23:59", "-23:59", "+16:00", "-16:00"])
 async def test_an_offset_that_postgres_does_not_know_is_converted(
-    offset: str, database: Database, tenant: int, searcher: Searcher, worker: Worker
+    offset: str, database: Database, caller: Caller, searcher: Searcher, worker: Worker
 ) -> None:
     at = f"2025-01-02T00:00:00{offset}"
-    await memories.save_notes(database, tenant, [Note(content="hello", created_at=at)])  # type: ignore[arg-type]
+    await memories.save_notes(database, caller, [Note(content="hello", created_at=at)])  # type: ignore[arg-type]
     await worker.drain()
     for scope, found in ({"since": at}, 1), ({"until": at}, 0):
-        answer = await searcher.recall(tenant, Question(query="hello", **scope))  # type: ignore[arg-type]
+        answer = await searcher.recall(caller, Question(query="hello", **scope))  # type: ignore[arg-type]
         assert len(answer.results) == found
 
 
 @pytest.mark.parametrize("at", [*OUTSIDE, "2025-01-02T00:00:00+24:00", "infinity", 1e400])
 async def test_a_cursor_with_such_a_time_is_refused(
-    at: object, database: Database, tenant: int
+    at: object, database: Database, caller: Caller
 ) -> None:
     cursor = base64.urlsafe_b64encode(json.dumps([at, 1, True]).encode()).decode()
     with pytest.raises(Invalid, match="cursor"):
-        await sessions.sessions(database, tenant, cursor, 5)
+        await sessions.sessions(database, caller, cursor, 5)
 
 
-async def test_the_database_refuses_such_times_itself(database: Database, tenant: int) -> None:
+async def test_the_database_refuses_such_times_itself(database: Database, caller: Caller) -> None:
     for at in ("-infinity", "infinity", "0001-12-31 23:59:59+00", "9999-01-01 00:00:00+00"):
 
         async def write(connection: Connection, at: str = at) -> None:
@@ -117,7 +118,7 @@ async def test_the_database_refuses_such_times_itself(database: Database, tenant
             )
 
         with pytest.raises(Invalid, match="refuses this value"):
-            await database.run(write, tenant)
+            await database.as_caller(caller, write)
 
 
 @pytest.fixture

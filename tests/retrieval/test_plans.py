@@ -89,7 +89,8 @@ def large(databases: Databases) -> Iterator[str]:
 def unit(large: str) -> Iterator[psycopg.Connection[Any]]:
     """A transaction of tenant 1, as every question runs."""
     with psycopg.connect(large) as connection:
-        values = {"tenant": "1", "search_path": functions.read("public").path, "timeout": "30s"}
+        values = {"tenant": "1", "user": "", "writes": True, "timeout": "30s"}
+        values["search_path"] = functions.read("public").path
         connection.execute(query("enter_unit"), values)
         yield connection
         connection.rollback()

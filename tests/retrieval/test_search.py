@@ -14,6 +14,7 @@ from strategies import AUTHORS, SENTENCES, SESSIONS, START, TOPICS, USERS, messa
 
 from recall.contract.errors import Invalid
 from recall.contract.values import Message, Mode, Note, Question
+from recall.database.caller import Caller
 from recall.memory import keys, memories
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ def path(request: pytest.FixtureRequest, owner: psycopg.Connection[Any]) -> str:
 
 
 async def remember(
-    database: Database, worker: Worker, tenant: int, *given: Message | Note
+    database: Database, worker: Worker, caller: Caller, *given: Message | Note
 ) -> list[int]:
     """Store and index; return the ids in the order given."""
     ids: dict[int, int] = {}
     for kind, save in ((Message, memories.save_messages), (Note, memories.save_notes)):
         places = [place for place, memory in enumerate(given) if isinstance(memory, kind)]
         if places:
-            stored = await save(database, tenant, [given[p] for p in places])  # type: ignore[operator]
+            stored = await save(database, caller, [given[p] for p in places])  # type: ignore[operator]
             ids.update(zip(places, stored.ids, strict=True))
     await worker.drain()
     return [ids[place] for place in range(len(given))]
@@ -121,8 +122,8 @@ async def test_every_matching_memory_comes_back_and_no_other(
     fewer: int,
     query: str,
 ) -> None:
-    tenant = await keys.tenant_id(database, f"search {next(_numbers)}")
-    ids = await remember(database, worker, tenant, *history)
+    caller = await keys.caller_of(database, f"search {next(_numbers)}")
+    ids = await remember(database, worker, caller, *history)
     matching = {
         id: twin(memory) for id, memory in zip(ids, history, strict=True) if matches(memory, scope)
     }
@@ -130,7 +131,7 @@ async def test_every_matching_memory_comes_back_and_no_other(
     by_words = []
     for mode in MODES:
         answer = await searcher.recall(
-            tenant, Question(query=query, mode=mode, limit=limit, **scope)
+            caller, Question(query=query, mode=mode, limit=limit, **scope)
         )
         found = [hit.id for hit in answer.results]
         assert set(found) <= set(matching), mode
@@ -146,7 +147,7 @@ async def test_every_matching_memory_comes_back_and_no_other(
                 assert {matching[h.id]: h.count for h in answer.results} == folded
         fewer = min(fewer, limit)
         first = await searcher.recall(
-            tenant, Question(query=query, mode=mode, limit=fewer, **scope)
+            caller, Question(query=query, mode=mode, limit=fewer, **scope)
         )
         assert [hit.id for hit in first.results] == found[:fewer], mode
     if path == "exact":
@@ -155,30 +156,30 @@ async def test_every_matching_memory_comes_back_and_no_other(
 
 
 async def test_every_mode_finds_what_was_said(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
-    await remember(database, worker, tenant, *(said(text, session_id=text) for text in SENTENCES))
+    await remember(database, worker, caller, *(said(text, session_id=text) for text in SENTENCES))
     for mode in MODES:
         for text in SENTENCES[::3]:
-            answer = await searcher.recall(tenant, Question(query=text, mode=mode))
+            answer = await searcher.recall(caller, Question(query=text, mode=mode))
             assert contents(answer)[0] == text, mode
 
 
 async def test_meaning_finds_what_words_do_not(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     await remember(
         database,
         worker,
-        tenant,
+        caller,
         Note(content="My dog is ill and the vet cannot see him today."),
         Note(content="The quarterly figures are due on Thursday."),
     )
     query = "sick puppy"
-    answer = await searcher.recall(tenant, Question(query=query, mode="semantic"))
+    answer = await searcher.recall(caller, Question(query=query, mode="semantic"))
     assert "dog" in contents(answer)[0]
-    assert contents(await searcher.recall(tenant, Question(query=query, mode="keyword"))) == []
-    assert "dog" in contents(await searcher.recall(tenant, Question(query=query)))[0]
+    assert contents(await searcher.recall(caller, Question(query=query, mode="keyword"))) == []
+    assert "dog" in contents(await searcher.recall(caller, Question(query=query)))[0]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ async def test_meaning_finds_what_words_do_not(
     ],
 )
 async def test_words_find_identifiers_and_their_parts(
-    query: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    query: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     needles = {
         "ERR_CONN_42": "It failed with ERR_CONN_42 again",
@@ -207,8 +208,8 @@ async def test_words_find_identifiers_and_their_parts(
         "18.2.1": "Deployed v18.2.1 at noon",
         "deploy": "Deployed v18.2.1 at noon",
     }
-    await remember(database, worker, tenant, *(Note(content=c) for c in set(needles.values())))
-    answer = await searcher.recall(tenant, Question(query=query, mode="keyword"))
+    await remember(database, worker, caller, *(Note(content=c) for c in set(needles.values())))
+    answer = await searcher.recall(caller, Question(query=query, mode="keyword"))
     assert contents(answer) == [needles[query]]
 
 
@@ -250,12 +251,12 @@ FILTERS: list[tuple[dict[str, Any], str]] = [
 
 
 async def test_a_filter_keeps_what_it_names(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
-    await remember(database, worker, tenant, *APPLES)
+    await remember(database, worker, caller, *APPLES)
     for mode in MODES:
         for scope, expected in FILTERS:
-            answer = await searcher.recall(tenant, Question(query="apples", mode=mode, **scope))
+            answer = await searcher.recall(caller, Question(query="apples", mode=mode, **scope))
             wanted = sorted(f"apples {n}" for n in expected.split())
             assert sorted(contents(answer)) == wanted, (mode, scope)
 
@@ -279,49 +280,49 @@ async def test_what_a_neighbour_lacks_hides_nothing_and_fails_nothing(
     apart: bool,
 ) -> None:
     """The turns beside a hit are context, whether a filter's column is null in them or not."""
-    tenant = await keys.tenant_id(database, f"search {next(_numbers)}")
+    caller = await keys.caller_of(database, f"search {next(_numbers)}")
     turns = [
         said(f"apples number {n}", session_id="alpha", author=author, user_id=user,
              metadata=metadata, created_at=START + timedelta(hours=n))
         for n, (author, user, metadata) in enumerate(gaps)
     ]  # fmt: skip
     note = Note(content="apples in a note", created_at=START)
-    ids = await remember(database, worker, tenant, *turns, note)
+    ids = await remember(database, worker, caller, *turns, note)
     single = [{name: value} for name, value in scope.items()] if apart else [scope]
     for filters in single:
         wanted = {id for id, m in zip(ids, [*turns, note], strict=True) if matches(m, filters)}
         for mode in MODES:
             answer = await searcher.recall(
-                tenant, Question(query="apples", mode=mode, explain=True, **filters)
+                caller, Question(query="apples", mode=mode, explain=True, **filters)
             )
             assert {hit.id for hit in answer.results} == wanted, (mode, filters)
 
 
 async def test_a_crowd_of_twins_leaves_room_for_the_others(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     """More copies of one text than candidates of a leg: the other matching memories still come."""
     crowd = [Note(content="The pooler drops idle connections.") for _ in range(130)]
     others = [Note(content=text) for text in SENTENCES[1:6]]
-    await remember(database, worker, tenant, *crowd, *others)
+    await remember(database, worker, caller, *crowd, *others)
     for mode in ("semantic", "hybrid"):
-        answer = await searcher.recall(tenant, Question(query=crowd[0].content, mode=mode))
+        answer = await searcher.recall(caller, Question(query=crowd[0].content, mode=mode))
         assert len(answer.results) == 6, mode
 
 
 async def test_one_text_of_two_roles_is_two_hits(
-    database: Database, worker: Worker, tenant: int, searcher: Searcher
+    database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     twins = [said("The pooler drops idle connections.", role=role) for role in ("user", "agent")]
-    await remember(database, worker, tenant, *twins, *twins)
-    answer = await searcher.recall(tenant, Question(query="idle pooler"))
+    await remember(database, worker, caller, *twins, *twins)
+    answer = await searcher.recall(caller, Question(query="idle pooler"))
     assert sorted((hit.role, hit.count) for hit in answer.results) == [("agent", 2), ("user", 2)]
 
 
 async def test_a_common_word_alone_is_found_among_many_of_it(
     database: Database,
     worker: Worker,
-    tenant: int,
+    caller: Caller,
     searcher: Searcher,
     owner: psycopg.Connection[Any],
 ) -> None:
@@ -337,35 +338,35 @@ async def test_a_common_word_alone_is_found_among_many_of_it(
         for n in range(40)
         for word in ("red", "door")
     ]
-    await remember(database, worker, tenant, *crowd, said("door", session_id="short"))
-    answer = await searcher.recall(tenant, Question(query="red door", mode="keyword"))
+    await remember(database, worker, caller, *crowd, said("door", session_id="short"))
+    answer = await searcher.recall(caller, Question(query="red door", mode="keyword"))
     assert contents(answer)[0] == "door"
 
 
 async def test_a_long_memory_does_not_crowd_out_others(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     long = "The pooler drops idle connections. " * 5000
     others = [Note(content=text) for text in SENTENCES[1:9]]
-    await remember(database, worker, tenant, Note(content=long), *others)
+    await remember(database, worker, caller, Note(content=long), *others)
     for mode in ("semantic", "hybrid"):
-        answer = await searcher.recall(tenant, Question(query="idle pooler", mode=mode, limit=9))
+        answer = await searcher.recall(caller, Question(query="idle pooler", mode=mode, limit=9))
         assert len(answer.results) == 9, mode
 
 
 async def test_a_narrow_scope_in_a_large_history_is_not_starved(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     crowd = [
         said(f"The pooler drops idle connection {n % 20}.", session_id=f"s{n % 40}")
         for n in range(400)
     ]
     mine = [said(f"Lunch number {n}", session_id="lunch", user_id="me") for n in range(7)]
-    await remember(database, worker, tenant, *crowd, *mine)
+    await remember(database, worker, caller, *crowd, *mine)
     for scope in ({"user_id": "me"}, {"session_ids": ["lunch"]}):
         for mode in ("semantic", "hybrid"):
             answer = await searcher.recall(
-                tenant, Question(query="idle connections of the pooler", mode=mode, **scope)
+                caller, Question(query="idle connections of the pooler", mode=mode, **scope)
             )
             assert len(answer.results) == 7, (mode, scope)
 
@@ -391,42 +392,42 @@ DEMANDS: list[tuple[str, set[int]]] = [
 
 
 async def test_asked_for_words_a_phrase_must_stand_and_an_excluded_one_must_not(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
-    await remember(database, worker, tenant, *(Note(content=text) for text in PHRASES))
+    await remember(database, worker, caller, *(Note(content=text) for text in PHRASES))
     for query, expected in DEMANDS:
-        answer = await searcher.recall(tenant, Question(query=query, mode="keyword"))
+        answer = await searcher.recall(caller, Question(query=query, mode="keyword"))
         assert set(contents(answer)) == {PHRASES[n] for n in expected}, query
 
 
 async def test_an_excluded_word_is_excluded_in_every_mode(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
-    await remember(database, worker, tenant, *(Note(content=text) for text in PHRASES))
+    await remember(database, worker, caller, *(Note(content=text) for text in PHRASES))
     for mode in MODES:
-        answer = await searcher.recall(tenant, Question(query="idle -cat", mode=mode))
+        answer = await searcher.recall(caller, Question(query="idle -cat", mode=mode))
         assert set(contents(answer)) == set(PHRASES[:2]), mode
 
 
 async def test_an_excluded_word_excludes_a_long_memory_wherever_it_stands(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     long = "Idle talk about the harbour. " * 200 + "And a zebra."
-    await remember(database, worker, tenant, Note(content=long), Note(content="idle harbour"))
-    answer = await searcher.recall(tenant, Question(query="idle harbour -zebra"))
+    await remember(database, worker, caller, Note(content=long), Note(content="idle harbour"))
+    answer = await searcher.recall(caller, Question(query="idle harbour -zebra"))
     assert contents(answer) == ["idle harbour"]
 
 
 async def test_many_excluded_words_and_phrases_exclude_each(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     pairs = [f"word{n} apart{n}" for n in range(31)]
     given = [Note(content=f"apples {pair}") for pair in pairs]
-    await remember(database, worker, tenant, *given, Note(content="apples word3 together apart3"))
+    await remember(database, worker, caller, *given, Note(content="apples word3 together apart3"))
     excluded = [f"-word{n}" if n % 2 else f'-"{pair}"' for n, pair in enumerate(pairs)]
     for mode in MODES:
         asked = " ".join(["apples", *excluded[1:], "-the"])
-        answer = await searcher.recall(tenant, Question(query=asked, mode=mode))
+        answer = await searcher.recall(caller, Question(query=asked, mode=mode))
         assert contents(answer) == ["apples word0 apart0"], mode
 
 
@@ -447,15 +448,15 @@ async def test_a_question_of_too_many_demands_is_refused_before_anything_is_done
     monkeypatch.delattr(searcher, "_database")
     for mode in MODES:
         with pytest.raises(Invalid, match=f"^query must .*{part}") as caught:
-            await searcher.recall(1, Question(query=query, mode=mode))
+            await searcher.recall(Caller(1), Question(query=query, mode=mode))
         assert caught.value.field == "query"
 
 
 async def test_in_a_question_a_phrase_is_a_hint(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
-    await remember(database, worker, tenant, *(Note(content=text) for text in PHRASES))
-    answer = await searcher.recall(tenant, Question(query='"idle connections"'))
+    await remember(database, worker, caller, *(Note(content=text) for text in PHRASES))
+    answer = await searcher.recall(caller, Question(query='"idle connections"'))
     assert contents(answer)[0] == PHRASES[0]
     assert len(answer.results) == 3
 
@@ -464,42 +465,42 @@ STRANGE = ("?", "-", '""', '-""', "the of and", "'\\' || :*", "a & b | !c", "\\"
 
 
 async def test_a_strange_question_is_answered(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
-    await remember(database, worker, tenant, said("hello there"), said("it's a \\ 'quoted' & word"))
+    await remember(database, worker, caller, said("hello there"), said("it's a \\ 'quoted' & word"))
     for mode in MODES:
         for query in STRANGE:
-            await searcher.recall(tenant, Question(query=query, mode=mode, explain=True))
+            await searcher.recall(caller, Question(query=query, mode=mode, explain=True))
 
 
 async def test_an_empty_recall_has_no_answer(
-    database: Database, tenant: int, searcher: Searcher
+    database: Database, caller: Caller, searcher: Searcher
 ) -> None:
     for mode in MODES:
-        answer = await searcher.recall(tenant, Question(query="anything", mode=mode))
+        answer = await searcher.recall(caller, Question(query="anything", mode=mode))
         assert answer.results == ()
         assert set(answer.took_ms) == {"embed", "search", "total"}
 
 
 async def test_neighbours_come_with_a_hit_oldest_first(
-    database: Database, worker: Worker, tenant: int, searcher: Searcher
+    database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     turns = [said(f"turn {n}", created_at=START + timedelta(minutes=n)) for n in range(7)]
     turns[3] = said("the xylophone", created_at=START + timedelta(minutes=3))
-    await remember(database, worker, tenant, *turns, said("elsewhere", session_id="t"))
+    await remember(database, worker, caller, *turns, said("elsewhere", session_id="t"))
     question = Question(query="xylophone", limit=1, neighbors={"before": 2, "after": 9})
-    (hit,) = (await searcher.recall(tenant, question)).results
+    (hit,) = (await searcher.recall(caller, question)).results
     assert hit.neighbors is not None
     assert [turn.content for turn in hit.neighbors.before] == ["turn 1", "turn 2"]
     assert [turn.content for turn in hit.neighbors.after] == ["turn 4", "turn 5", "turn 6"]
 
 
 async def test_a_group_is_a_session_by_its_best_turn(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     turns = [said(f"harbour {n} {name}", session_id=name) for name in SESSIONS for n in range(6)]
-    await remember(database, worker, tenant, *turns, Note(content="harbour note"))
-    answer = await searcher.recall(tenant, Question(query="harbour", group_by="session"))
+    await remember(database, worker, caller, *turns, Note(content="harbour note"))
+    answer = await searcher.recall(caller, Question(query="harbour", group_by="session"))
     found = [hit.session_id for hit in answer.results]
     assert sorted(found, key=str) == sorted([*SESSIONS, None], key=str)
 
@@ -507,12 +508,17 @@ async def test_a_group_is_a_session_by_its_best_turn(
 @given(st.integers(1, 60))
 @settings(max_examples=10)
 async def test_an_answer_fits_into_the_tokens_asked_for(
-    database: Database, worker: Worker, tenant: int, searcher: Searcher, embedder: Any, budget: int
+    database: Database,
+    worker: Worker,
+    caller: Caller,
+    searcher: Searcher,
+    embedder: Any,
+    budget: int,
 ) -> None:
-    await remember(database, worker, tenant, *(Note(content=text) for text in SENTENCES))
+    await remember(database, worker, caller, *(Note(content=text) for text in SENTENCES))
     question = Question(query="harbour", max_tokens=budget, limit=20)
-    answer = await searcher.recall(tenant, question)
-    whole = await searcher.recall(tenant, Question(query="harbour", limit=20))
+    answer = await searcher.recall(caller, question)
+    whole = await searcher.recall(caller, Question(query="harbour", limit=20))
     assert sum(len(o) for o in embedder.token_offsets(contents(answer))) <= budget
     assert answer.left_out is not None
     kept = {hit.id for hit in answer.results} | set(answer.left_out)
@@ -520,27 +526,27 @@ async def test_an_answer_fits_into_the_tokens_asked_for(
 
 
 async def test_an_explanation_adds_up(
-    path: str, database: Database, worker: Worker, tenant: int, searcher: Searcher
+    path: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
-    await remember(database, worker, tenant, *(said(text) for text in SENTENCES))
+    await remember(database, worker, caller, *(said(text) for text in SENTENCES))
     for mode in MODES:
         question = Question(query="pooler on Friday", mode=mode, explain=True)
-        for hit in (await searcher.recall(tenant, question)).results:
+        for hit in (await searcher.recall(caller, question)).results:
             assert hit.explain is not None
             assert hit.explain["words"] + hit.explain["meaning"] == pytest.approx(hit.score)
 
 
 async def test_a_recent_memory_may_be_preferred(
-    database: Database, worker: Worker, tenant: int, searcher: Searcher
+    database: Database, worker: Worker, caller: Caller, searcher: Searcher
 ) -> None:
     from datetime import UTC, datetime
 
     old = Note(content="The harbour is closed.", created_at=START - timedelta(days=900))
     new = Note(content="Someone mentioned the harbour in passing.", created_at=datetime.now(UTC))
-    await remember(database, worker, tenant, old, new)
+    await remember(database, worker, caller, old, new)
     query = "The harbour is closed."
-    plain = await searcher.recall(tenant, Question(query=query))
-    fresh = await searcher.recall(tenant, Question(query=query, recency_half_life=30))
+    plain = await searcher.recall(caller, Question(query=query))
+    fresh = await searcher.recall(caller, Question(query=query, recency_half_life=30))
     assert contents(plain)[0] == old.content
     assert contents(fresh)[0] == new.content
 
@@ -562,7 +568,7 @@ operations = st.lists(
 
 
 async def apply(
-    database: Database, worker: Worker, tenant: int, owner: psycopg.Connection[Any], step: Any
+    database: Database, worker: Worker, caller: Caller, owner: psycopg.Connection[Any], step: Any
 ) -> None:
     from contextlib import suppress
 
@@ -571,53 +577,53 @@ async def apply(
 
     verb, value = step
     rows = owner.execute(
-        "select id, kind from memory where tenant_id = %s order by id", [tenant]
+        "select id, kind from memory where tenant_id = %s order by id", [caller.tenant]
     ).fetchall()
     with suppress(NotFound):
         match verb:
             case "say":
-                await memories.save_messages(database, tenant, [value])
+                await memories.save_messages(database, caller, [value])
             case "note":
-                await memories.save_notes(database, tenant, [value])
+                await memories.save_notes(database, caller, [value])
             case "replace" if ids := [id for id, kind in rows if kind == "note"]:
-                await memories.replace_note(database, tenant, ids[0], value)
+                await memories.replace_note(database, caller, ids[0], value)
             case "forget" if rows:
                 id, kind = rows[value % len(rows)]
-                await memories.forget(database, tenant, kind, id)
+                await memories.forget(database, caller, kind, id)
             case "forget session":
-                await memories.forget_session(database, tenant, value)
+                await memories.forget_session(database, caller, value)
             case "forget user":
-                await memories.forget_user(database, tenant, value)
+                await memories.forget_user(database, caller, value)
             case "index":
                 await worker.drain()
             case "fold":
                 await queue.compact(database)
 
 
-def statistics(owner: psycopg.Connection[Any], tenant: int) -> tuple[Any, Any]:
+def statistics(owner: psycopg.Connection[Any], caller: Caller) -> tuple[Any, Any]:
     """Return what the ledgers say of a tenant."""
     words = owner.execute(
         "select word, sum(chunks) from word_count where tenant_id = %s"
         " group by 1 having sum(chunks) <> 0 order by 1",
-        [tenant],
+        [caller.tenant],
     ).fetchall()
     corpus = owner.execute(
         "select coalesce(sum(chunks), 0), coalesce(sum(length), 0) from corpus_count"
         " where tenant_id = %s",
-        [tenant],
+        [caller.tenant],
     ).fetchone()
     return words, corpus
 
 
-def recounted(owner: psycopg.Connection[Any], tenant: int) -> tuple[Any, Any]:
+def recounted(owner: psycopg.Connection[Any], caller: Caller) -> tuple[Any, Any]:
     """Return what the ledgers should say."""
     words = owner.execute(
         "select w.lexeme, count(*) from chunk as c cross join lateral unnest(c.words) as w"
         " where c.tenant_id = %s group by 1 order by 1",
-        [tenant],
+        [caller.tenant],
     ).fetchall()
     corpus = owner.execute(
-        "select count(*), coalesce(sum(length), 0) from chunk where tenant_id = %s", [tenant]
+        "select count(*), coalesce(sum(length), 0) from chunk where tenant_id = %s", [caller.tenant]
     ).fetchone()
     return words, corpus
 
@@ -627,23 +633,23 @@ def recounted(owner: psycopg.Connection[Any], tenant: int) -> tuple[Any, Any]:
 async def test_statistics_equal_a_recount_after_any_history(
     database: Database, worker: Worker, owner: psycopg.Connection[Any], steps: list[Any]
 ) -> None:
-    tenant = await keys.tenant_id(database, f"counted {next(_numbers)}")
+    caller = await keys.caller_of(database, f"counted {next(_numbers)}")
     for step in steps:
-        await apply(database, worker, tenant, owner, step)
-        assert statistics(owner, tenant) == recounted(owner, tenant)
+        await apply(database, worker, caller, owner, step)
+        assert statistics(owner, caller) == recounted(owner, caller)
     await worker.drain()
-    assert statistics(owner, tenant) == recounted(owner, tenant)
+    assert statistics(owner, caller) == recounted(owner, caller)
     for statement in (
         "select id from memory where tenant_id = %s order by 1",
         "select distinct memory_id from chunk where tenant_id = %s order by 1",
         "select distinct c.memory_id from chunk as c join embedding as e on e.chunk_id = c.id"
         " where e.tenant_id = %s order by 1",
     ):
-        rows = owner.execute(statement.encode(), [tenant]).fetchall()
+        rows = owner.execute(statement.encode(), [caller.tenant]).fetchall()
         assert (
             rows
             == owner.execute(
-                "select id from memory where tenant_id = %s order by 1", [tenant]
+                "select id from memory where tenant_id = %s order by 1", [caller.tenant]
             ).fetchall()
         )
     orphans = owner.execute(
@@ -654,31 +660,31 @@ async def test_statistics_equal_a_recount_after_any_history(
 
 @pytest.mark.parametrize("how", ["one by one", "by session", "by user"])
 async def test_erasure_leaves_nothing(
-    how: str, database: Database, worker: Worker, tenant: int, searcher: Searcher,
+    how: str, database: Database, worker: Worker, caller: Caller, searcher: Searcher,
     owner: psycopg.Connection[Any],
 ) -> None:  # fmt: skip
     given: list[Message | Note] = [said(text, user_id="u") for text in SENTENCES]
     given.append(Note(content="The secret of the harbour", user_id="u"))
-    ids = await remember(database, worker, tenant, *given)
-    await memories.save_messages(database, tenant, [said("never indexed", user_id="u")])
+    ids = await remember(database, worker, caller, *given)
+    await memories.save_messages(database, caller, [said("never indexed", user_id="u")])
     owner.execute("update job set parked_at = now(), error = 'dead letter'")
     match how:
         case "by user":
-            assert await memories.forget_user(database, tenant, "u") == 16
+            assert await memories.forget_user(database, caller, "u") == 16
         case "by session":
-            assert await memories.forget_session(database, tenant, "s") == 15
-            await memories.forget(database, tenant, "note", ids[-1])
+            assert await memories.forget_session(database, caller, "s") == 15
+            await memories.forget(database, caller, "note", ids[-1])
         case _:
             rows = owner.execute("select id, kind from memory").fetchall()
             for id, kind in rows:
-                await memories.forget(database, tenant, kind, id)
-            await memories.forget_session(database, tenant, "s")
+                await memories.forget(database, caller, kind, id)
+            await memories.forget_session(database, caller, "s")
     for table in ("memory", "session", "chunk", "embedding", "job"):
         assert owner.execute(f"select from {table}".encode()).fetchall() == [], table
-    assert statistics(owner, tenant) == ([], (0, 0))
+    assert statistics(owner, caller) == ([], (0, 0))
     from recall.indexing import queue
 
     await queue.compact(database)
     assert owner.execute("select from word_count").fetchall() == []
     for mode in MODES:
-        assert (await searcher.recall(tenant, Question(query="harbour", mode=mode))).results == ()
+        assert (await searcher.recall(caller, Question(query="harbour", mode=mode))).results == ()

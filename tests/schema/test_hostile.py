@@ -161,7 +161,7 @@ async def test_nothing_that_recall_does_springs_a_trap(mined: str, batcher: Quer
     await database.open()
     try:
         profile = await profiles.ensure(database, batcher.embedder.identity, RECIPE)
-        ours = await keys.tenant_id(database, "ours")
+        ours = await keys.caller_of(database, "ours")
         await keys.create(database, "ours", "laptop")
         worker = Worker(database, batcher, profile, settings)
         said = [

@@ -140,7 +140,7 @@ class opened:
 
 
 async def remember(database: Database) -> None:
-    ours, theirs = [await keys.tenant_id(database, name) for name in ("ours", "theirs")]
+    ours, theirs = [await keys.caller_of(database, name) for name in ("ours", "theirs")]
     said = [
         Message(session_id="s", role="user", content=SAID, author="Ada", user_id="u"),
         Message(session_id="s", role="assistant", content="Who painted it?"),
@@ -157,7 +157,7 @@ async def answers(url: str, batcher: QueryBatcher) -> None:
     settings = Settings.load(database_url=url)
     async with opened(url) as database:
         profile = await profiles.ensure(database, batcher.embedder.identity, RECIPE)
-        ours, theirs = [await keys.tenant_id(database, name) for name in ("ours", "theirs")]
+        ours, theirs = [await keys.caller_of(database, name) for name in ("ours", "theirs")]
         found = await doctor.examine(database, fix=True)
         assert all(f.repaired for f in found if f.found), found
         await graph.examine(database, settings, fix=True)
@@ -171,8 +171,8 @@ async def answers(url: str, batcher: QueryBatcher) -> None:
             assert not any("red" in hit.content for hit in hits)
         (hit, *_) = (await searcher.recall(theirs, Question(query="green lamp"))).results
         assert hit.content == "Their lamp is red."
-        for tenant in (ours, theirs):
-            await memories.save_notes(database, tenant, [Note(content="A new lighthouse.")])
+        for caller in (ours, theirs):
+            await memories.save_notes(database, caller, [Note(content="A new lighthouse.")])
         await worker.drain()
         hits = (await searcher.recall(ours, Question(query="new lighthouse"))).results
         assert hits[0].content == "A new lighthouse."

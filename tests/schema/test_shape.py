@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recall.base.settings import Settings
+    from recall.database.caller import Caller
     from recall.database.units import Database
     from recall.embedded import keeper
     from recall.indexing.worker import Worker
@@ -178,11 +179,11 @@ async def test_what_is_lost_is_named_and_mended_by_the_doctor(
     database: Database,
     worker: Worker,
     settings: Settings,
-    tenant: int,
+    caller: Caller,
     owner: psycopg.Connection[Any],
 ) -> None:
     notes = [Note(content="The lamp is green.", key="k"), Note(content="The harbour is shut.")]
-    await memories.save_notes(database, tenant, notes)
+    await memories.save_notes(database, caller, notes)
     await worker.drain()
     take(owner, loss)
     named = LOSSES[loss][1]
@@ -266,24 +267,24 @@ async def test_what_lets_a_tenant_see_more_is_named(
 
 
 async def test_sequences_that_lag_behind_are_advanced(
-    database: Database, worker: Worker, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, worker: Worker, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
-    await memories.save_notes(database, tenant, [Note(content=f"note {n}") for n in range(5)])
+    await memories.save_notes(database, caller, [Note(content=f"note {n}") for n in range(5)])
     await worker.drain()
     owner.execute("select setval('memory_id_seq', 1), setval('chunk_id', 2)")
     (found,) = [f for f in await doctor.examine(database, fix=False) if f.found]
     assert (found.counts, found.found) == ("sequences that lag behind their rows", 2)
     await doctor.examine(database, fix=True)
-    await memories.save_notes(database, tenant, [Note(content="one more")])
+    await memories.save_notes(database, caller, [Note(content="one more")])
     await worker.drain()
     assert not any(f.found for f in await doctor.examine(database, fix=False))
 
 
 async def test_an_index_that_is_older_than_its_text_is_found_and_made_again(
-    database: Database, worker: Worker, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, worker: Worker, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     notes = [Note(content=f"note {n}", title="t", user_id="u") for n in range(4)]
-    await memories.save_notes(database, tenant, notes)
+    await memories.save_notes(database, caller, notes)
     await worker.drain()
     owner.execute("update memory set content = 'changed behind recall' where content = 'note 0'")
     owner.execute("update memory set user_id = 'v' where content = 'note 1'")
@@ -297,9 +298,9 @@ async def test_an_index_that_is_older_than_its_text_is_found_and_made_again(
 
 
 async def test_chunks_of_no_memory_go_with_their_counts(
-    database: Database, worker: Worker, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, worker: Worker, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
-    await memories.save_notes(database, tenant, [Note(content="one"), Note(content="two")])
+    await memories.save_notes(database, caller, [Note(content="one"), Note(content="two")])
     await worker.drain()
     owner.execute("alter table chunk drop constraint chunk_memory_id_fkey")
     owner.execute("delete from memory where content = 'one'")
@@ -310,12 +311,12 @@ async def test_chunks_of_no_memory_go_with_their_counts(
 
 
 async def test_large_tables_without_statistics_are_analyzed(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     owner.execute(
         "insert into memory (tenant_id, kind, content, created_at)"
         " select %s, 'note', repeat(md5(n::text), 30), now() from generate_series(1, 10000) as n",
-        [tenant],
+        [caller.tenant],
     )
     owner.execute("insert into job (memory_id, tenant_id) select id, tenant_id from memory")
     (found,) = [f for f in await doctor.examine(database, fix=False) if f.found]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
+    from recall.database.caller import Caller
     from recall.embedding import Embedder, QueryBatcher
     from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
@@ -93,11 +94,11 @@ async def test_both_versions_answer_by_their_own_functions(
     profile: Profile,
     batcher: QueryBatcher,
     settings: Settings,
-    tenant: int,
+    caller: Caller,
     version: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await memories.save_notes(database, tenant, [Note(content="The lamp is green.")])
+    await memories.save_notes(database, caller, [Note(content="The lamp is green.")])
     await worker.drain()
     new = version("new")
     change(new, "select count(*) into pending\n", "select count(*) + 77 into pending\n")
@@ -108,8 +109,8 @@ async def test_both_versions_answer_by_their_own_functions(
     await other.open()
     for _ in range(2):
         asked = Question(query="green lamp")
-        assert (await searcher.recall(tenant, asked)).pending == 0
-        answer = await Searcher(other, profile, batcher).recall(tenant, asked)
+        assert (await searcher.recall(caller, asked)).pending == 0
+        answer = await Searcher(other, profile, batcher).recall(caller, asked)
         assert (answer.pending, len(answer.results)) == (77, 1)
     await other.close()
 
@@ -213,7 +214,7 @@ async def test_a_database_of_before_is_upgraded_under_what_runs(
     assert any("drop function recall.evidence" in each for each in migrate.prune(as_it_was))
     assert not any(f.found for f in await doctor.examine(database, fix=False))
     assert [name for name, _ in rows(as_it_was, EVIDENCE)] != ["recall"]
-    await keys.tenant_id(database, "still")
+    await keys.caller_of(database, "still")
     await database.close()
 
 
@@ -255,9 +256,9 @@ def dumped(url: str) -> list[Any]:
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("command", READING, ids=" ".join)
 async def test_a_command_that_reads_writes_nothing_and_works_on_a_read_only_server(
-    command: tuple[str, ...], database: Database, worker: Worker, tenant: int, database_url: str
+    command: tuple[str, ...], database: Database, worker: Worker, caller: Caller, database_url: str
 ) -> None:
-    await memories.save_notes(database, tenant, [Note(content="The lamp is green.")])
+    await memories.save_notes(database, caller, [Note(content="The lamp is green.")])
     await worker.drain()
     name = name_of(database_url)
     run(database_url, f"alter database {name} set default_transaction_read_only = on")

@@ -26,6 +26,7 @@ from recall.sync.backfill import Tally, Wanted, backfill
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
 
 pytestmark = pytest.mark.anyio
@@ -37,41 +38,43 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_every_row_is_stored_known_or_skipped_with_its_reason(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     skipped: list[Skipped] = []
     reports: list[int] = []
     tally = await backfill(
-        database, tenant, History(57), lambda t: reports.append(t.read), skipped.append
+        database, caller, History(57), lambda t: reports.append(t.read), skipped.append
     )
     assert reconciles(tally, 57)
     assert tally.skipped == {"empty": 4, "not text": 4}
     assert [s.where for s in skipped] == [f"row {n}" for n in range(57) if n % 7 == 3]
     assert reports == [10, 20, 30, 40, 50, 57]
-    assert len(stored(owner, tenant)) == tally.stored
+    assert len(stored(owner, caller)) == tally.stored
 
 
-async def test_a_second_run_stores_nothing(database: Database, tenant: int) -> None:
-    first = await backfill(database, tenant, History(57))
-    again = await backfill(database, tenant, History(57))
+async def test_a_second_run_stores_nothing(database: Database, caller: Caller) -> None:
+    first = await backfill(database, caller, History(57))
+    again = await backfill(database, caller, History(57))
     assert again.stored == 0
     assert again.known == first.stored + first.known
     assert reconciles(again, 57)
 
 
-async def test_a_history_that_grew_gives_only_what_is_new(database: Database, tenant: int) -> None:
-    first = await backfill(database, tenant, History(30))
-    whole = await backfill(database, tenant, History(57))
+async def test_a_history_that_grew_gives_only_what_is_new(
+    database: Database, caller: Caller
+) -> None:
+    first = await backfill(database, caller, History(30))
+    whole = await backfill(database, caller, History(57))
     assert whole.stored + first.stored == (await fresh(database, 57)).stored
 
 
 async def fresh(database: Database, rows: int) -> Tally:
     """Return what an undisturbed run into an empty tenant does."""
-    return await backfill(database, await keys.tenant_id(database, "fresh"), History(rows))
+    return await backfill(database, await keys.caller_of(database, "fresh"), History(rows))
 
 
-async def test_an_empty_history_is_nothing(database: Database, tenant: int) -> None:
-    assert await backfill(database, tenant, History(0)) == Tally()
+async def test_an_empty_history_is_nothing(database: Database, caller: Caller) -> None:
+    assert await backfill(database, caller, History(0)) == Tally()
 
 
 @examples(max_examples=15)
@@ -79,40 +82,40 @@ async def test_an_empty_history_is_nothing(database: Database, tenant: int) -> N
 async def test_torn_anywhere_any_number_of_times_it_ends_as_if_undisturbed(
     database: Database, owner: psycopg.Connection[Any], breaks: list[int]
 ) -> None:
-    tenant = await keys.tenant_id(database, f"torn {breaks}")
+    caller = await keys.caller_of(database, f"torn {breaks}")
     for place in breaks:
         source = History(57, breaks_at=place)
         try:
-            await backfill(database, tenant, source)
+            await backfill(database, caller, source)
         except Torn:
             continue
-    tally = await backfill(database, tenant, History(57))
+    tally = await backfill(database, caller, History(57))
     assert reconciles(tally, 57)
-    undisturbed = await keys.tenant_id(database, "undisturbed")
+    undisturbed = await keys.caller_of(database, "undisturbed")
     await backfill(database, undisturbed, History(57))
-    assert stored(owner, tenant) == stored(owner, undisturbed)
+    assert stored(owner, caller) == stored(owner, undisturbed)
 
 
 async def test_what_was_stored_before_the_break_is_kept_and_not_read_again(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     with pytest.raises(Torn):
-        await backfill(database, tenant, History(57, breaks_at=40))
-    assert len(stored(owner, tenant)) > 0
+        await backfill(database, caller, History(57, breaks_at=40))
+    assert len(stored(owner, caller)) > 0
     source = History(57)
     places: list[int] = []
     read = source.read
     source.read = lambda after=None: (places.append(after or 0), read(after))[1]  # type: ignore[method-assign]
-    assert reconciles(await backfill(database, tenant, source), 57)
+    assert reconciles(await backfill(database, caller, source), 57)
     assert places[0] >= 20
 
 
 async def test_a_backfill_waits_behind_live_messages(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
-    await backfill(database, tenant, History(20))
+    await backfill(database, caller, History(20))
     await memories.save_messages(
-        database, tenant, [Message(session_id="s", role="user", content="live")]
+        database, caller, [Message(session_id="s", role="user", content="live")]
     )
     rows = owner.execute(
         "select m.content from job as j join memory as m on m.id = j.memory_id"
@@ -122,21 +125,21 @@ async def test_a_backfill_waits_behind_live_messages(
 
 
 async def test_sources_and_tenants_keep_their_places_apart(database: Database) -> None:
-    one = await keys.tenant_id(database, "one")
-    two = await keys.tenant_id(database, "two")
-    for tenant, origin in ((one, "a"), (two, "a"), (one, "b")):
+    one = await keys.caller_of(database, "one")
+    two = await keys.caller_of(database, "two")
+    for caller, origin in ((one, "a"), (two, "a"), (one, "b")):
         with pytest.raises(Torn):
-            await backfill(database, tenant, History(57, origin, breaks_at=40))
-        assert reconciles(await backfill(database, tenant, History(57, origin)), 57)
+            await backfill(database, caller, History(57, origin, breaks_at=40))
+        assert reconciles(await backfill(database, caller, History(57, origin)), 57)
 
 
 async def test_lines_are_read_twice_and_stored_once(
-    database: Database, tenant: int, tmp_path: Path
+    database: Database, caller: Caller, tmp_path: Path
 ) -> None:
     lines = lines_of(tmp_path / "history.jsonl")
-    tally = await backfill(database, tenant, open_source(str(lines), "jsonl"))
+    tally = await backfill(database, caller, open_source(str(lines), "jsonl"))
     assert (tally.stored, tally.known, tally.skipped) == (301, 0, {"not JSON": 1})
-    again = await backfill(database, tenant, open_source(str(lines), "jsonl"))
+    again = await backfill(database, caller, open_source(str(lines), "jsonl"))
     assert (again.stored, again.known, again.read) == (0, 301, 302)
 
 
@@ -150,12 +153,12 @@ def note(key: str, content: str, place: int = 1, **more: Any) -> Found:
 
 
 async def test_a_row_that_says_something_else_is_changed_and_indexed_again(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
-    await backfill(database, tenant, Told(message("a", "old"), note("n", "old"), message("b", "b")))
+    await backfill(database, caller, Told(message("a", "old"), note("n", "old"), message("b", "b")))
     owner.execute("delete from job")
     told = Told(message("a", "new"), note("n", "old", title="T"), message("b", "b"))
-    tally = await backfill(database, tenant, told)
+    tally = await backfill(database, caller, told)
     assert (tally.stored, tally.changed, tally.known, tally.memories) == (0, 2, 1, 2)
     assert reconciles(tally, 3) is False, "changed rows are a part of their own"
     assert tally.read == 3
@@ -166,30 +169,30 @@ async def test_a_row_that_says_something_else_is_changed_and_indexed_again(
     ]
     queued = "select m.key from job as j join memory as m on m.id = j.memory_id order by 1"
     assert owner.execute(queued).fetchall() == [("a",), ("n",)]
-    assert (await backfill(database, tenant, told)).changed == 0
+    assert (await backfill(database, caller, told)).changed == 0
 
 
 async def test_metadata_alone_is_changed_without_indexing_again(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
-    await backfill(database, tenant, Told(message("a", "a", metadata={"read": False})))
+    await backfill(database, caller, Told(message("a", "a", metadata={"read": False})))
     owner.execute("delete from job")
-    tally = await backfill(database, tenant, Told(message("a", "a", metadata={"read": True})))
+    tally = await backfill(database, caller, Told(message("a", "a", metadata={"read": True})))
     assert tally.changed == 1
     assert owner.execute("select metadata from memory").fetchall() == [({"read": True},)]
     assert owner.execute("select count(*) from job").fetchall() == [(0,)]
 
 
 async def test_what_another_source_or_a_caller_stored_is_not_changed(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     await memories.save_messages(
-        database, tenant, [Message(session_id="s", role="user", content="own", key="own")]
+        database, caller, [Message(session_id="s", role="user", content="own", key="own")]
     )
     other = Told(message("theirs", "theirs"))
     other.origin = "elsewhere"
-    await backfill(database, tenant, other)
-    tally = await backfill(database, tenant, Told(message("own", "x"), message("theirs", "y")))
+    await backfill(database, caller, other)
+    tally = await backfill(database, caller, Told(message("own", "x"), message("theirs", "y")))
     assert (tally.known, tally.changed) == (2, 0)
     assert owner.execute("select content from memory order by 1").fetchall() == [
         ("own",),
@@ -203,36 +206,36 @@ async def test_the_last_telling_of_a_key_counts_whatever_the_batches(
     items = [message("a", "first", 1), message("b", "b", 2), message("a", "last", 3)]
     for size in (1, 2, 10):
         monkeypatch.setattr(module, "BATCH", size)
-        tenant = await keys.tenant_id(database, f"batches of {size}")
-        assert (await backfill(database, tenant, Told(*items))).read == 3
+        caller = await keys.caller_of(database, f"batches of {size}")
+        assert (await backfill(database, caller, Told(*items))).read == 3
         told = "select content from memory where tenant_id = %s and key = 'a'"
-        assert owner.execute(told, [tenant]).fetchall() == [("last",)]
+        assert owner.execute(told, [caller.tenant]).fetchall() == [("last",)]
 
 
-async def test_the_pieces_of_a_long_row_are_one_row(database: Database, tenant: int) -> None:
+async def test_the_pieces_of_a_long_row_are_one_row(database: Database, caller: Caller) -> None:
     pieces = [message("a", "1", 1), message("a#2", "2", 2, row=False), message("b", "b", 3)]
-    tally = await backfill(database, tenant, Told(*pieces))
+    tally = await backfill(database, caller, Told(*pieces))
     assert (tally.read, tally.stored, tally.memories) == (2, 2, 3)
-    assert (await backfill(database, tenant, Told(*pieces))).known == 2
+    assert (await backfill(database, caller, Told(*pieces))).known == 2
 
 
 async def test_long_rows_make_small_batches(
-    database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
+    database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LARGEST", 100)
     long = [message(f"k{n}", "x" * 60, n + 1) for n in range(5)]
     reports: list[int] = []
-    await backfill(database, tenant, Told(*long), lambda tally: reports.append(tally.read))
+    await backfill(database, caller, Told(*long), lambda tally: reports.append(tally.read))
     assert reports == [2, 4, 5]
 
 
-async def test_older_rows_are_skipped_and_counted(database: Database, tenant: int) -> None:
+async def test_older_rows_are_skipped_and_counted(database: Database, caller: Caller) -> None:
     since = START + timedelta(days=1)
     new = message("b", "b", 2, created_at=since)
     said: list[Skipped] = []
     tally = await backfill(
         database,
-        tenant,
+        caller,
         Told(message("a", "a", 1), new),
         on_skip=said.append,
         wanted=Wanted(since=since),
@@ -241,42 +244,42 @@ async def test_older_rows_are_skipped_and_counted(database: Database, tenant: in
 
 
 async def test_a_limit_counts_rows_and_the_next_run_accounts_for_all(
-    database: Database, tenant: int
+    database: Database, caller: Caller
 ) -> None:
-    tally = await backfill(database, tenant, History(57), wanted=Wanted(limit=15))
+    tally = await backfill(database, caller, History(57), wanted=Wanted(limit=15))
     assert reconciles(tally, 15)
-    assert reconciles(await backfill(database, tenant, History(57)), 57)
+    assert reconciles(await backfill(database, caller, History(57)), 57)
 
 
 async def test_an_interrupted_run_is_not_gone_on_with_by_one_that_asks_for_something_else(
-    database: Database, tenant: int
+    database: Database, caller: Caller
 ) -> None:
     with pytest.raises(Torn):
-        await backfill(database, tenant, History(57, breaks_at=40))
-    assert reconciles(await backfill(database, tenant, History(57), wanted=Wanted(user="ann")), 57)
+        await backfill(database, caller, History(57, breaks_at=40))
+    assert reconciles(await backfill(database, caller, History(57), wanted=Wanted(user="ann")), 57)
 
 
 async def test_a_user_is_given_to_memories_that_name_none(
-    database: Database, tenant: int, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     source = Told(message("a", "a", 1), message("b", "b", 2, user_id="bob"))
-    await backfill(database, tenant, source, wanted=Wanted(user="ann"))
+    await backfill(database, caller, source, wanted=Wanted(user="ann"))
     users = owner.execute("select key, user_id from memory order by 1").fetchall()
     assert users == [("a", "ann"), ("b", "bob")]
 
 
 async def test_strict_stops_at_a_bad_row_and_not_at_what_is_left_out_on_purpose(
-    database: Database, tenant: int
+    database: Database, caller: Caller
 ) -> None:
     fine = Told(message("a", "a", 1), Skipped("system prompt", "row 2", 2))
-    assert (await backfill(database, tenant, fine, wanted=Wanted(strict=True))).read == 2
+    assert (await backfill(database, caller, fine, wanted=Wanted(strict=True))).read == 2
     bad = Told(*fine.items, Skipped("not JSON", "row 3", 3, "x"))
     with pytest.raises(SourceUnreadable, match=r"row 3: not JSON \(x\)"):
-        await backfill(database, tenant, bad, wanted=Wanted(strict=True))
+        await backfill(database, caller, bad, wanted=Wanted(strict=True))
 
 
 async def test_an_acknowledgement_that_was_lost_counts_no_row_twice(
-    database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
+    database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     once, lost = database._once, []
 
@@ -289,13 +292,13 @@ async def test_an_acknowledgement_that_was_lost_counts_no_row_twice(
         return result
 
     monkeypatch.setattr(database, "_once", losing)
-    tally = await backfill(database, tenant, History(57))
+    tally = await backfill(database, caller, History(57))
     assert lost and reconciles(tally, 57)
     assert tally.stored == (await fresh(database, 57)).stored
 
 
 async def test_tables_of_several_batches_are_read_in_one_thread(
-    database: Database, tenant: int, tmp_path: Path
+    database: Database, caller: Caller, tmp_path: Path
 ) -> None:
     """A connection of SQLite does not change threads, and pages outlive a batch."""
     path = sqlite_file(
@@ -307,6 +310,6 @@ async def test_tables_of_several_batches_are_read_in_one_thread(
     )
     results = await asyncio.gather(
         *(asyncio.to_thread(open_source(path).count) for _ in range(4)),
-        backfill(database, tenant, open_source(path)),
+        backfill(database, caller, open_source(path)),
     )
     assert results[-1].stored == 3_000  # type: ignore[union-attr]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
 
 pytestmark = pytest.mark.anyio
@@ -48,19 +49,19 @@ async def test_its_rows_are_stored_or_skipped_and_a_second_run_stores_nothing(
     each: Sample,
     target: tuple[str, dict[str, int]],
     database: Database,
-    tenant: int,
+    caller: Caller,
     owner: psycopg.Connection[Any],
 ) -> None:
     place, counted = target
     assert counted == each.rows, "by the source's own count"
     assert open_source(place).name == each.name
-    first = await backfill(database, tenant, open_source(place))
+    first = await backfill(database, caller, open_source(place))
     assert first.read == each.read == open_source(place).count()
     assert (first.stored, first.known, first.changed) == (sum(each.stored.values()), 0, 0)
     assert first.skipped == each.skipped
     kinds = "select kind, count(*) from memory where key not like '%#%' group by 1"
     assert dict(owner.execute(kinds.encode()).fetchall()) == each.stored
-    second = await backfill(database, tenant, open_source(place))
+    second = await backfill(database, caller, open_source(place))
     assert (second.stored, second.changed, second.known) == (0, 0, first.stored)
     assert (second.read, second.skipped) == (first.read, first.skipped)
 
@@ -72,20 +73,20 @@ async def torn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Interrupt a backfill behind every single row; it must end as if it never had been."""
-    undisturbed = await keys.tenant_id(database, "undisturbed")
+    undisturbed = await keys.caller_of(database, "undisturbed")
     whole = await backfill(database, undisturbed, open_source(place))
     monkeypatch.setattr(module, "BATCH", 1)
-    tenant = await keys.tenant_id(database, "torn")
+    caller = await keys.caller_of(database, "torn")
     interruptions = 0
     while True:
         try:
-            tally = await backfill(database, tenant, Tearing(open_source(place), 1))
+            tally = await backfill(database, caller, Tearing(open_source(place), 1))
             break
         except Torn:
             interruptions += 1
     assert interruptions == len(list(open_source(place).read())) - 1
     assert tally == whole
-    assert stored(owner, tenant) == stored(owner, undisturbed)
+    assert stored(owner, caller) == stored(owner, undisturbed)
 
 
 async def test_torn_behind_every_row_it_ends_as_if_undisturbed(
@@ -150,15 +151,15 @@ async def test_killed_in_the_middle_it_ends_as_if_undisturbed(
     each: Sample,
     database: Database,
     database_url: str,
-    tenant: int,
+    caller: Caller,
     owner: psycopg.Connection[Any],
 ) -> None:
     place = sample(each.file)
     command = [sys.executable, "-c", KILLED, database_url, place, str(each.read // 2 + 1)]
     killed = await asyncio.to_thread(subprocess.run, command, env=dict(os.environ), check=False)
     assert killed.returncode == -signal.SIGKILL
-    undisturbed = await keys.tenant_id(database, "undisturbed")
+    undisturbed = await keys.caller_of(database, "undisturbed")
     whole = await backfill(database, undisturbed, open_source(place))
-    assert 0 < len(stored(owner, tenant)) < len(stored(owner, undisturbed))
-    assert await backfill(database, tenant, open_source(place)) == whole
-    assert stored(owner, tenant) == stored(owner, undisturbed)
+    assert 0 < len(stored(owner, caller)) < len(stored(owner, undisturbed))
+    assert await backfill(database, caller, open_source(place)) == whole
+    assert stored(owner, caller) == stored(owner, undisturbed)

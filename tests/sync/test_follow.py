@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
     from recall.indexing.worker import Worker
     from recall.retrieval.search import Searcher
@@ -113,11 +114,11 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def followed(
-    database: Database, tenant: int, path: Path, **more: Any
+    database: Database, caller: Caller, path: Path, **more: Any
 ) -> AsyncIterator[list[News]]:
     """Follow `path` beside the block; yields the news as they come."""
     news: list[News] = []
-    async with running(Follower(database, tenant, Followed(str(path), **more), news.append)):
+    async with running(Follower(database, caller, Followed(str(path), **more), news.append)):
         yield news
 
 
@@ -149,10 +150,10 @@ def texts(owner: psycopg.Connection[Any]) -> Callable[[], list[str]]:
 
 
 async def test_rows_that_openzess_adds_edits_and_deletes_are_followed(
-    database: Database, tenant: int, openzess: Path, texts: Callable[[], list[str]]
+    database: Database, caller: Caller, openzess: Path, texts: Callable[[], list[str]]
 ) -> None:
     say(openzess, "a", "b")
-    async with followed(database, tenant, openzess) as news:
+    async with followed(database, caller, openzess) as news:
         await soon(lambda: texts() == ["a", "b"])
         say(openzess, "c")
         await soon(lambda: texts() == ["a", "b", "c"])
@@ -174,10 +175,10 @@ async def test_rows_that_openzess_adds_edits_and_deletes_are_followed(
 
 
 async def test_items_that_the_agents_sdk_adds_and_pops_are_followed(
-    database: Database, tenant: int, agents: Path, texts: Callable[[], list[str]]
+    database: Database, caller: Caller, agents: Path, texts: Callable[[], list[str]]
 ) -> None:
     add_items(agents, "a")
-    async with followed(database, tenant, agents):
+    async with followed(database, caller, agents):
         for batch in (["b"], ["c", "d"], [f"e{n}" for n in range(9)]):
             add_items(agents, *batch)
             await soon(lambda new=batch: set(new) <= set(texts()))  # type: ignore[misc]
@@ -193,13 +194,13 @@ async def test_items_that_the_agents_sdk_adds_and_pops_are_followed(
 
 async def test_a_row_is_searchable_soon_after_its_commit_while_rows_keep_coming(
     database: Database,
-    tenant: int,
+    caller: Caller,
     agents: Path,
     worker: Worker,
     searcher: Searcher,
 ) -> None:
     async with running_worker(worker):
-        news = followed(database, tenant, agents)
+        news = followed(database, caller, agents)
         async with news as seen:
             for word in ("harbour", "kitchen", "violin"):
                 add_items(agents, f"The {word} is closed.")
@@ -207,7 +208,7 @@ async def test_a_row_is_searchable_soon_after_its_commit_while_rows_keep_coming(
                 while time.monotonic() < deadline:
                     if seen:
                         worker.nudge()
-                    answer = await searcher.recall(tenant, Question(query=word, mode="keyword"))
+                    answer = await searcher.recall(caller, Question(query=word, mode="keyword"))
                     if answer.results:
                         break
                     await asyncio.sleep(0.05)
@@ -215,17 +216,17 @@ async def test_a_row_is_searchable_soon_after_its_commit_while_rows_keep_coming(
 
 
 async def test_an_edited_memory_is_found_by_its_new_words_only(
-    database: Database, tenant: int, openzess: Path, worker: Worker, searcher: Searcher
+    database: Database, caller: Caller, openzess: Path, worker: Worker, searcher: Searcher
 ) -> None:
     say(openzess, "the harbour")
-    follower = Follower(database, tenant, Followed(str(openzess)))
+    follower = Follower(database, caller, Followed(str(openzess)))
     assert (await follower.look()).stored == 1
     await worker.drain()
     run(openzess, "update messages set content = 'the kitchen'")
     assert (await follower.look()).changed == 1
     await worker.drain()
     found = {
-        word: len((await searcher.recall(tenant, Question(query=word, mode="keyword"))).results)
+        word: len((await searcher.recall(caller, Question(query=word, mode="keyword"))).results)
         for word in ("harbour", "kitchen")
     }
     assert found == {"harbour": 0, "kitchen": 1}
@@ -233,7 +234,7 @@ async def test_an_edited_memory_is_found_by_its_new_words_only(
 
 async def test_a_source_that_goes_away_loses_nothing_and_comes_back(
     database: Database,
-    tenant: int,
+    caller: Caller,
     openzess: Path,
     texts: Callable[[], list[str]],
     caplog: pytest.LogCaptureFixture,
@@ -241,7 +242,7 @@ async def test_a_source_that_goes_away_loses_nothing_and_comes_back(
     say(openzess, "a", "b")
     away = openzess.with_suffix(".away")
     with caplog.at_level(logging.WARNING, "recall.base.supervisor"):
-        async with followed(database, tenant, openzess):
+        async with followed(database, caller, openzess):
             await soon(lambda: texts() == ["a", "b"])
             move(openzess, away)
             await soon(lambda: "goes on trying" in caplog.text)
@@ -257,10 +258,10 @@ async def test_a_source_that_goes_away_loses_nothing_and_comes_back(
 
 
 async def test_a_database_whose_tables_are_gone_is_not_taken_for_an_empty_one(
-    database: Database, tenant: int, openzess: Path, texts: Callable[[], list[str]]
+    database: Database, caller: Caller, openzess: Path, texts: Callable[[], list[str]]
 ) -> None:
     say(openzess, "a", "b")
-    follower = Follower(database, tenant, Followed(str(openzess)))
+    follower = Follower(database, caller, Followed(str(openzess)))
     await follower.look()
     await follower.look()
     run(openzess, "alter table messages rename to old", "alter table sessions rename to olds")
@@ -270,10 +271,10 @@ async def test_a_database_whose_tables_are_gone_is_not_taken_for_an_empty_one(
 
 
 async def test_a_source_that_is_empty_after_a_failure_is_not_believed(
-    database: Database, tenant: int, openzess: Path, texts: Callable[[], list[str]]
+    database: Database, caller: Caller, openzess: Path, texts: Callable[[], list[str]]
 ) -> None:
     say(openzess, "a", "b")
-    async with followed(database, tenant, openzess):
+    async with followed(database, caller, openzess):
         await soon(lambda: texts() == ["a", "b"])
         move(openzess, openzess.with_suffix(".away"))
         await asyncio.sleep(0.5)
@@ -283,36 +284,40 @@ async def test_a_source_that_is_empty_after_a_failure_is_not_believed(
 
 
 async def test_other_sources_memories_and_the_callers_own_are_left_alone(
-    database: Database, tenant: int, openzess: Path, tmp_path: Path, texts: Callable[[], list[str]]
+    database: Database,
+    caller: Caller,
+    openzess: Path,
+    tmp_path: Path,
+    texts: Callable[[], list[str]],
 ) -> None:
     own = Message(session_id="s", role="user", content="own")
-    await memories.save_messages(database, tenant, [own])
+    await memories.save_messages(database, caller, [own])
     other = made(tmp_path / "other.db", OPENZESS)
     run(other, "update sessions set id = 'else'")
     with closing(sqlite3.connect(other)) as connection, connection:
         connection.execute("insert into messages values (7, 'else', 'user', 'other', '2026-01-01')")
-    await backfill(database, tenant, Followed(str(other)).open())
+    await backfill(database, caller, Followed(str(other)).open())
     say(openzess, "a", "b")
-    async with followed(database, tenant, openzess):
+    async with followed(database, caller, openzess):
         await soon(lambda: texts() == ["a", "b", "other", "own"])
         run(openzess, "delete from messages where content = 'a'")
         await soon(lambda: texts() == ["b", "other", "own"])
 
 
 async def test_following_goes_on_where_a_backfill_ended(
-    database: Database, tenant: int, openzess: Path, texts: Callable[[], list[str]]
+    database: Database, caller: Caller, openzess: Path, texts: Callable[[], list[str]]
 ) -> None:
     say(openzess, "a", "b")
-    await backfill(database, tenant, Followed(str(openzess)).open())
+    await backfill(database, caller, Followed(str(openzess)).open())
     say(openzess, "c")
-    news = await Follower(database, tenant, Followed(str(openzess))).look()
+    news = await Follower(database, caller, Followed(str(openzess))).look()
     assert news == News(stored=1)
-    again = await Follower(database, tenant, Followed(str(openzess))).look()
+    again = await Follower(database, caller, Followed(str(openzess))).look()
     assert not again, "what is known is no news"
 
 
 async def test_a_quiet_source_leaves_recalls_database_alone(
-    database: Database, tenant: int, openzess: Path
+    database: Database, caller: Caller, openzess: Path
 ) -> None:
     say(openzess, "a")
     units = 0
@@ -324,7 +329,7 @@ async def test_a_quiet_source_leaves_recalls_database_alone(
         return await attempt(*arguments, **options)
 
     database._attempt = counting  # type: ignore[method-assign]
-    async with followed(database, tenant, openzess):
+    async with followed(database, caller, openzess):
         await asyncio.sleep(1.5)
         before = units
         await asyncio.sleep(1.5)
@@ -332,22 +337,22 @@ async def test_a_quiet_source_leaves_recalls_database_alone(
 
 
 async def test_a_user_is_given_to_memories_that_name_none(
-    database: Database, tenant: int, openzess: Path, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, openzess: Path, owner: psycopg.Connection[Any]
 ) -> None:
     say(openzess, "a")
-    await Follower(database, tenant, Followed(str(openzess), user="ann")).look()
+    await Follower(database, caller, Followed(str(openzess), user="ann")).look()
     assert owner.execute("select user_id from memory").fetchall() == [("ann",)]
 
 
 async def test_a_source_that_was_erased_meanwhile_is_entered_again(
     database: Database,
-    tenant: int,
+    caller: Caller,
     openzess: Path,
     texts: Callable[[], list[str]],
     owner: psycopg.Connection[Any],
 ) -> None:
     say(openzess, "a")
-    async with followed(database, tenant, openzess):
+    async with followed(database, caller, openzess):
         await soon(lambda: texts() == ["a"])
         owner.execute("delete from memory")
         owner.execute("delete from source")
@@ -356,12 +361,12 @@ async def test_a_source_that_was_erased_meanwhile_is_entered_again(
 
 
 async def test_a_copy_that_is_shorter_forgets_nothing(
-    database: Database, tenant: int, tmp_path: Path, texts: Callable[[], list[str]]
+    database: Database, caller: Caller, tmp_path: Path, texts: Callable[[], list[str]]
 ) -> None:
     lines = {n: json.dumps({"content": f"line {n}", "key": str(n)}) for n in range(3)}
     path = tmp_path / "notes.jsonl"
     path.write_text("\n".join(lines.values()) + "\n")
-    async with followed(database, tenant, path) as news:
+    async with followed(database, caller, path) as news:
         await soon(lambda: len(texts()) == 3)
         path.write_text(json.dumps({"content": "changed", "key": "1"}) + "\n")
         await soon(lambda: texts() == ["changed", "line 0", "line 2"])

@@ -20,6 +20,7 @@ from recall.sync.register import Followed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
 
 pytestmark = pytest.mark.anyio
@@ -62,19 +63,22 @@ class Late:
         return (f"late:{number}" for number in self.rows)
 
 
-def follower_of(database: Database, tenant: int, late: Late) -> Follower:
-    follower = Follower(database, tenant, Followed("late"))
+def follower_of(database: Database, caller: Caller, late: Late) -> Follower:
+    follower = Follower(database, caller, Followed("late"))
     follower._source = late
     return follower
 
 
 async def test_a_late_commit_behind_the_position_is_caught(
-    database: Database, tenant: int, texts: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    caller: Caller,
+    texts: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "PASS", 1000.0)
     late = Late()
     late.rows = {1: "a", 2: "b", 4: "d"}
-    follower = follower_of(database, tenant, late)
+    follower = follower_of(database, caller, late)
     await follower.look()
     await follower.look()
     late.rows |= {3: "c"}
@@ -83,11 +87,11 @@ async def test_a_late_commit_behind_the_position_is_caught(
 
 
 async def test_nothing_is_erased_while_reading_fails(
-    database: Database, tenant: int, texts: Callable[[], list[str]]
+    database: Database, caller: Caller, texts: Callable[[], list[str]]
 ) -> None:
     late = Late()
     late.rows = dict(enumerate("abcdef", 1))
-    async with followed_source(database, tenant, late) as news:
+    async with followed_source(database, caller, late) as news:
         await soon(lambda: len(texts()) == 6)
         reads = late.reads
         await soon(lambda: late.reads > reads + 4)
@@ -102,8 +106,10 @@ async def test_nothing_is_erased_while_reading_fails(
 
 
 @asynccontextmanager
-async def followed_source(database: Database, tenant: int, late: Late) -> AsyncIterator[list[News]]:
-    follower = follower_of(database, tenant, late)
+async def followed_source(
+    database: Database, caller: Caller, late: Late
+) -> AsyncIterator[list[News]]:
+    follower = follower_of(database, caller, late)
     news: list[News] = []
     follower._on_news = news.append
     async with running(follower):
@@ -111,12 +117,12 @@ async def followed_source(database: Database, tenant: int, late: Late) -> AsyncI
 
 
 async def test_a_quiet_server_is_asked_less_and_less(
-    database: Database, tenant: int, monkeypatch: pytest.MonkeyPatch
+    database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ACTIVE", 0.0)
     monkeypatch.setattr(module, "PASS", 1000.0)
     late = Late()
-    async with followed_source(database, tenant, late):
+    async with followed_source(database, caller, late):
         await asyncio.sleep(2.0)
     # 0.05, 0.1, 0.2, … s apart: far fewer than forty looks.
     assert late.reads < 12
@@ -137,11 +143,11 @@ class Slow(Late):
 
 
 async def test_new_rows_do_not_wait_for_a_pass_that_takes_long(
-    database: Database, tenant: int, texts: Callable[[], list[str]]
+    database: Database, caller: Caller, texts: Callable[[], list[str]]
 ) -> None:
     late = Slow()
     late.rows = {1: "a", 2: "b"}
-    async with followed_source(database, tenant, late):
+    async with followed_source(database, caller, late):
         await soon(late.reading.is_set)
         late.rows |= {3: "c"}
         await soon(lambda: texts() == ["a", "b", "c"])
@@ -151,11 +157,11 @@ async def test_new_rows_do_not_wait_for_a_pass_that_takes_long(
         await soon(lambda: texts() == ["b", "c"], "what is gone is erased all the same")
 
 
-async def test_following_ends_in_the_middle_of_a_pass(database: Database, tenant: int) -> None:
+async def test_following_ends_in_the_middle_of_a_pass(database: Database, caller: Caller) -> None:
     late = Slow()
     late.rows = {1: "a"}
     try:
-        async with followed_source(database, tenant, late):
+        async with followed_source(database, caller, late):
             await soon(late.reading.is_set)
     finally:
         late.go.set()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from conftest import Databases
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
     from recall.indexing.worker import Worker
 
@@ -84,13 +85,13 @@ def nothing() -> None:
 async def test_registered_sources_are_followed_beside_a_worker(
     database: Database,
     database_url: str,
-    tenant: int,
+    caller: Caller,
     openzess: Path,
     worker: Worker,
     texts: Callable[[], list[str]],
     owner: psycopg.Connection[Any],
 ) -> None:
-    other = await keys.tenant_id(database, "other")
+    other = await keys.caller_of(database, "other")
     followed = Followed(str(openzess), options={"assume_tz": "UTC"}, longest_wait=5.0)
     await register(database, other, followed)
     ((name, entry),) = await registered(database)
@@ -100,34 +101,34 @@ async def test_registered_sources_are_followed_beside_a_worker(
         await soon(lambda: texts() == ["a"])
         waiting = "select count(*) from job"
         await soon(lambda: owner.execute(waiting).fetchall() == [(0,)])
-    assert not await unregister(database, tenant, str(openzess)), "another tenant's"
+    assert not await unregister(database, caller, str(openzess)), "another tenant's"
     assert await unregister(database, other, str(openzess))
     assert await registered(database) == []
     assert texts() == ["a"]
 
 
 async def test_a_password_is_registered_by_the_name_of_its_variable(
-    database: Database, tenant: int, openzess: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, caller: Caller, openzess: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Invalid, match="variable"):
-        await register(database, tenant, Followed("postgresql://ann:hush@here/chat", "openzess"))
+        await register(database, caller, Followed("postgresql://ann:hush@here/chat", "openzess"))
     with pytest.raises(Invalid, match="variable"):
-        await register(database, tenant, Followed("postgresql://ann@here/c?password=hush", "sql"))
+        await register(database, caller, Followed("postgresql://ann@here/c?password=hush", "sql"))
     with pytest.raises(SourceUnreadable, match="CHAT_URL is not set"):
-        await register(database, tenant, Followed("$CHAT_URL", "openzess"))
+        await register(database, caller, Followed("$CHAT_URL", "openzess"))
     monkeypatch.setenv("CHAT_URL", str(openzess))
-    await register(database, tenant, Followed("$CHAT_URL", "openzess"))
+    await register(database, caller, Followed("$CHAT_URL", "openzess"))
     assert [entry.target for _, entry in await registered(database)] == ["$CHAT_URL"]
 
 
 async def test_a_worker_that_stops_does_not_wait_for_a_source_that_hangs(
     database: Database,
     database_url: str,
-    tenant: int,
+    caller: Caller,
     openzess: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await register(database, tenant, Followed(str(openzess)))
+    await register(database, caller, Followed(str(openzess)))
     hanging = asyncio.Event()
 
     async def hang(self: Follower) -> News:
@@ -148,9 +149,9 @@ async def claims(database: Database, name: str, seconds: float = 60.0) -> int:
 
 
 async def test_a_source_is_claimed_by_one_worker_until_its_lease_runs_out(
-    database: Database, tenant: int, openzess: Path, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, openzess: Path, owner: psycopg.Connection[Any]
 ) -> None:
-    await register(database, tenant, Followed(str(openzess)))
+    await register(database, caller, Followed(str(openzess)))
     both = await asyncio.gather(*(claims(database, name) for name in ("far:1", "off:1")))
     assert sorted(both) == [0, 1]
     first, second = ("far:1", "off:1") if both[0] else ("off:1", "far:1")
@@ -162,14 +163,14 @@ async def test_a_source_is_claimed_by_one_worker_until_its_lease_runs_out(
     assert await claims(database, first) == 0, "and is told that it lost it"
     await release(database, second)
     assert await claims(database, first) == 1
-    await unregister(database, tenant, str(openzess))
+    await unregister(database, caller, str(openzess))
     assert await claims(database, first) == 0
 
 
 async def test_what_a_killed_process_of_this_host_had_is_claimed_at_once(
-    database: Database, tenant: int, openzess: Path
+    database: Database, caller: Caller, openzess: Path
 ) -> None:
-    await register(database, tenant, Followed(str(openzess)))
+    await register(database, caller, Followed(str(openzess)))
     code = "from recall.sync.register import worker_name; print(worker_name(), flush=True); input()"
     command = [sys.executable, "-c", code]
     pipe = subprocess.PIPE
@@ -183,9 +184,9 @@ async def test_what_a_killed_process_of_this_host_had_is_claimed_at_once(
 
 
 async def test_followers_of_two_containers_are_two_whatever_their_processes_are_called(
-    database: Database, tenant: int, openzess: Path
+    database: Database, caller: Caller, openzess: Path
 ) -> None:
-    await register(database, tenant, Followed(str(openzess)))
+    await register(database, caller, Followed(str(openzess)))
     assert worker_name() != worker_name(), "and so are two of one process"
     elsewhere = "another-boot/4026531836:999999999:0"
     assert await claims(database, elsewhere) == 1
@@ -193,26 +194,26 @@ async def test_followers_of_two_containers_are_two_whatever_their_processes_are_
 
 
 async def test_what_a_newer_version_registered_is_read_past(
-    database: Database, tenant: int, openzess: Path, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, openzess: Path, owner: psycopg.Connection[Any]
 ) -> None:
-    await register(database, tenant, Followed(str(openzess)))
+    await register(database, caller, Followed(str(openzess)))
     owner.execute("update source set followed = followed || '{\"backoff\": 2}'")
     assert [entry.target for _, entry in await registered(database)] == [str(openzess)]
     assert await claims(database, worker_name()) == 1
-    assert await unregister(database, tenant, str(openzess)) is not None
+    assert await unregister(database, caller, str(openzess)) is not None
 
 
 async def test_of_several_workers_one_follows_and_another_when_it_stops(
     database: Database,
     database_url: str,
-    tenant: int,
+    caller: Caller,
     openzess: Path,
     texts: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "FIRST_WAIT", 0.1)
     monkeypatch.setattr(module, "LAST_WAIT", 5.0)
-    await register(database, tenant, Followed(str(openzess)))
+    await register(database, caller, Followed(str(openzess)))
     told = {"far:1": 0, "off:1": 0}
 
     def counting(name: str) -> Callable[[], None]:
@@ -263,28 +264,28 @@ def chat(database_url: str, owner: psycopg.Connection[Any]) -> str:
 
 async def test_a_trigger_tells_at_once_what_its_tables_got(
     database: Database,
-    tenant: int,
+    caller: Caller,
     chat: str,
     owner: psycopg.Connection[Any],
     texts: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(follow, "POLL", 3600.0)
-    await register(database, tenant, Followed(chat, trigger=True))
+    await register(database, caller, Followed(chat, trigger=True))
     assert owner.execute(TRIGGERS).fetchall() == [("messages",), ("notes",)]
     async with following(database, chat, nothing):
         # Whatever is said before the bell is heard, the first look finds.
         for text in "abc":
             owner.execute(SAY, [text])
             await soon(lambda: texts()[-1:] == [text])  # noqa: B023
-    followed = await unregister(database, tenant, chat)
+    followed = await unregister(database, caller, chat)
     assert followed is not None
     followed.uninstall()
     assert owner.execute(TRIGGERS).fetchall() == []
 
 
 async def test_a_trigger_never_fails_what_the_application_says(
-    database: Database, tenant: int, chat: str, owner: psycopg.Connection[Any]
+    database: Database, caller: Caller, chat: str, owner: psycopg.Connection[Any]
 ) -> None:
     Followed(chat, trigger=True).install()
     owner.execute("revoke execute on function pg_catalog.pg_notify(text, text) from public")

@@ -25,6 +25,7 @@ from recall.contract.values import Question
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from recall.database.caller import Caller
     from recall.database.units import Database
     from recall.retrieval.search import Searcher
 
@@ -121,11 +122,11 @@ async def test_what_real_software_says_edits_and_deletes_is_so_in_recall(
     database: Database,
     database_url: str,
     home: Path,
-    tenant: int,
+    caller: Caller,
     searcher: Searcher,
 ) -> None:
     async def found(word: str, **more: Any) -> list[str]:
-        answer = await searcher.recall(tenant, Question(query=word, **more))
+        answer = await searcher.recall(caller, Question(query=word, **more))
         return [hit.content for hit in answer.results]
 
     async def soon(text: str, is_there: Callable[[list[str]], bool], **more: Any) -> None:

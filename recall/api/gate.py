@@ -1,4 +1,4 @@
-"""Who is asking: which tenant a request acts for.
+"""Who is asking: the caller that a request acts for.
 
 A service bound to loopback is *keyless* as long as nobody made a key: it acts for the default
 tenant, and answers this machine alone. From the first key that it meets it wants one, until it is
@@ -21,6 +21,7 @@ from starlette.requests import HTTPConnection
 
 from recall.api.wire_errors import explained, refuse
 from recall.contract.errors import Misconfigured, RecallError, Unauthorized
+from recall.database.caller import Caller
 from recall.database.units import Database
 from recall.memory import keys
 from recall.runtime.service import Service
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that a key's tenant is remembered: a revoked key opens nothing after as long.
+#: Seconds that a key's caller is remembered: a revoked key opens nothing after as long.
 REMEMBERED = 10.0
 #: Seconds that a key is remembered to open nothing: a new key opens after as long at the latest.
 REFUSED = 3.0
@@ -43,32 +44,32 @@ LOOKUPS = 2
 _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?", re.ASCII)
 
 
-class Gate:
-    """Tells a request's tenant from its key."""
+async def check_bind(database: Database, host: str) -> None:
+    """Raise Misconfigured where the network would be served while there is no key."""
+    if not _loopback(host) and not await keys.any_live(database):
+        raise Misconfigured(
+            f"RECALL_HOST={host} would serve everybody without a key. Make one with "
+            "`recall keys create NAME`, or serve on 127.0.0.1."
+        )
 
-    def __init__(self, database: Database, default: int, host: str) -> None:
+
+class Gate:
+    """Tells a request's caller from its key."""
+
+    def __init__(self, database: Database, default: Caller, host: str) -> None:
         self._database = database
         self._default = default
-        self._host = host
         self._keyless = _loopback(host)
         self._looked = -REMEMBERED
-        self._known: dict[bytes, tuple[float, int]] = {}
+        self._known: dict[bytes, tuple[float, Caller]] = {}
         self._unknown: dict[bytes, float] = {}
         self._lookups = asyncio.Semaphore(LOOKUPS)
 
-    async def check_bind(self) -> None:
-        """Refuse to serve the network while there is no key."""
-        if not self._keyless and not await keys.any_live(self._database):
-            raise Misconfigured(
-                f"RECALL_HOST={self._host} would serve everybody without a key. Make one with "
-                "`recall keys create NAME`, or serve on 127.0.0.1."
-            )
-
-    async def tenant(self, request: HTTPConnection) -> int:
-        """Return the tenant that the request acts for; raises Unauthorized."""
+    async def caller(self, request: HTTPConnection) -> Caller:
+        """Return the caller that the request acts for; raises Unauthorized."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and key.strip():
-            return await self._tenant_of(keys.digest(key.strip()))
+            return await self._caller_by(keys.digest(key.strip()))
         if not await self._still_keyless():
             raise Unauthorized("This service wants a key: send `Authorization: Bearer KEY`.")
         # A web page elsewhere can make a browser call 127.0.0.1 under a name of its own.
@@ -76,17 +77,17 @@ class Gate:
             raise Unauthorized("Without keys recall answers only to 127.0.0.1 and localhost.")
         return self._default
 
-    async def _tenant_of(self, digest: bytes) -> int:
+    async def _caller_by(self, digest: bytes) -> Caller:
         async with nullcontext() if digest in self._known else self._lookups:
             now = time.monotonic()
-            until, tenant = self._known.get(digest, (0.0, 0))
-            if until > now:
-                return tenant
+            until, caller = self._known.get(digest, (0.0, None))
+            if caller and until > now:
+                return caller
             if self._unknown.get(digest, 0.0) < now:
-                found = await keys.tenant_of(self._database, digest)
-                if found is not None:
-                    _remember(self._known, digest, (now + REMEMBERED, found))
-                    return found
+                caller = await keys.caller_by_key(self._database, digest)
+                if caller is not None:
+                    _remember(self._known, digest, (now + REMEMBERED, caller))
+                    return caller
                 self._known.pop(digest, None)
                 _remember(self._unknown, digest, now + REFUSED)
         raise Unauthorized("This key opens nothing.")
@@ -135,7 +136,7 @@ class KeyFirst:
         if scope["type"] == "http" and scope["path"] not in OPEN and _shows(scope):
             gate: Gate = scope["app"].state.gate
             try:
-                scope["recall.tenant"] = await gate.tenant(HTTPConnection(scope))
+                scope["recall.caller"] = await gate.caller(HTTPConnection(scope))
             except RecallError as error:
                 return await refuse(explained(error), receive, send)
         await self._app(scope, receive, send)
@@ -147,19 +148,18 @@ def _shows(scope: Scope) -> bool:
     return bool(names & {b"content-length", b"transfer-encoding", b"authorization"})
 
 
-def caller(scope: Scope) -> bytes:
-    """Return what tells one caller from another without asking anybody: its key, or its address."""
+def sender(scope: Scope) -> bytes:
+    """Return what tells one sender from another without asking anybody: its key, or its address."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             return hashlib.blake2b(value, digest_size=16).digest()
     return str((scope.get("client") or ("",))[0]).encode()
 
 
-async def _tenant(request: Request) -> int:
-    if (known := request.scope.get("recall.tenant")) is not None:
-        return int(known)
+async def _caller(request: Request) -> Caller:
+    known: Caller | None = request.scope.get("recall.caller")
     gate: Gate = request.app.state.gate
-    return await gate.tenant(request)
+    return known or await gate.caller(request)
 
 
 async def _service(request: Request) -> Service:  # a plain function would be given a thread
@@ -167,5 +167,5 @@ async def _service(request: Request) -> Service:  # a plain function would be gi
     return service
 
 
-Tenant = Annotated[int, Depends(_tenant)]
+Asker = Annotated[Caller, Depends(_caller)]
 Running = Annotated[Service, Depends(_service)]
