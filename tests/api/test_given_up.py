@@ -47,6 +47,7 @@ def test_what_a_caller_gave_up_is_not_done_once_the_database_is_free_again(
     owner: psycopg.Connection[Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.ERROR, logger="psycopg")  # as `recall serve` does
     id = note(client)
     with psycopg.connect(database_url, options="-c search_path=recall,public") as holding:
         with caplog.at_level(logging.INFO):
