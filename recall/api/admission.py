@@ -1,9 +1,9 @@
-"""Admission when more requests come than can be served: by the expected wait, callers in turn.
+"""Admission when more requests come than can be served: by the expected wait, senders in turn.
 
 Questions, writes and other requests have a limiter each, with so many slots. A request that finds
 none free waits, unless its expected wait is too long: then it is refused at once and told when to
-come again. Callers take turns, however many requests each has waiting, and no caller takes every
-slot: who sends many delays none but his own.
+come again. Senders take turns, however many requests each has waiting, and no sender takes every
+slot: many requests of one delay none but its own.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LONGEST_WAIT = 2.0
 #: Slots of a limiter for each connection of the pool: one question is embedded while another is in
 #: the database.
 SLOTS = 2
-#: Share of a limiter's slots that one caller may hold.
+#: Share of a limiter's slots that one sender may hold.
 SHARE = 0.75
 #: Weight of the newest request in the moving average of their seconds, and the first guess of it.
 FOLLOW, FIRST_GUESS = 0.1, 0.02
 
 
 class Full(Exception):
-    """No slot is free for this caller in time; `seconds` is the expected wait."""
+    """No slot is free for this sender in time; `seconds` is the expected wait."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Limiter:
         return self._held.total() < self._slots and self._held[who] < self._share
 
     def _let_in(self) -> None:
-        """Let callers in, each once before any a second time, as long as there are slots."""
+        """Let senders in, each once before any a second time, as long as there are slots."""
         while chosen := next((who for who in self._waiting if self._free(who)), None):
             line = self._waiting.pop(chosen)
             ticket = line.popleft()

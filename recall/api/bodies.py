@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LARGEST_BODY = 64 * 1024 * 1024
 LARGEST_OTHER = 4 * 1024 * 1024
 BATCHES = {"/messages", "/notes"}
-#: Bytes of bodies that all requests hold together, and the requests of one caller; bodies of up to
+#: Bytes of bodies that all requests hold together, and the requests of one sender; bodies of up to
 #: SMALL bytes are not counted.
 MOST_HELD = 256 * 1024 * 1024
 MOST_HELD_BY_ONE = 192 * 1024 * 1024
@@ -44,7 +44,7 @@ class Refused(Exception):
 
 @dataclass
 class _Hold:
-    """The bytes that a request holds on its caller's account."""
+    """The bytes that a request holds on its sender's account."""
 
     who: bytes
     size: int = 0

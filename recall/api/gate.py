@@ -1,9 +1,9 @@
-"""Who is asking: the caller that a request acts for.
+"""The gate: which caller a request acts for, told by its key.
 
-A service bound to loopback is *keyless* as long as nobody made a key: it acts for the default
-tenant, and answers this machine alone. From the first key that it meets it wants one, until it is
-started again; revoking the last key shuts a service, it never opens one. A service bound to
-anything else wants a key always.
+A service bound to loopback is *keyless* as long as the database has no key: it acts for the default
+tenant, and answers this machine alone. Once it has seen a key in the database it wants one, until
+it is started again: revoking the last key shuts a service, and never opens one. A service bound to
+any other address always wants a key.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ T = TypeVar("T")
 
 #: Seconds that a key's caller is remembered: a revoked key opens nothing after as long.
 REMEMBERED = 10.0
-#: Seconds that a key is remembered to open nothing: a new key opens after as long at the latest.
+#: Seconds that an unknown key is remembered as such: a new key opens after as long at the latest.
 REFUSED = 3.0
 MOST_REMEMBERED = 10_000
-#: Paths that ask for no key and stand in no line.
+#: Paths that want no key and no slot.
 OPEN = {"/health", "/ready", "/metrics"}
-#: Unknown keys that are looked up at once: the pool is for those who have one.
+#: Keys that are looked up side by side: guessed ones must not take the connections of known ones.
 LOOKUPS = 2
 
 _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?", re.ASCII)
@@ -54,7 +54,7 @@ async def check_bind(database: Database, host: str) -> None:
 
 
 class Gate:
-    """Tells a request's caller from its key."""
+    """Knows the caller of a request by its key."""
 
     def __init__(self, database: Database, default: Caller, host: str) -> None:
         self._database = database
@@ -66,13 +66,13 @@ class Gate:
         self._lookups = asyncio.Semaphore(LOOKUPS)
 
     async def caller(self, request: HTTPConnection) -> Caller:
-        """Return the caller that the request acts for; raises Unauthorized."""
+        """Return the caller that the request acts for; raises Unauthorized when there is none."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and key.strip():
             return await self._caller_by(keys.digest(key.strip()))
         if not await self._still_keyless():
             raise Unauthorized("This service wants a key: send `Authorization: Bearer KEY`.")
-        # A web page elsewhere can make a browser call 127.0.0.1 under a name of its own.
+        # DNS rebinding: a web page can have a browser call 127.0.0.1 under the page's own name.
         if not (_from_here(request) and _to_here(request)):
             raise Unauthorized("Without keys recall answers only to 127.0.0.1 and localhost.")
         return self._default
@@ -99,12 +99,12 @@ class Gate:
         return self._keyless
 
 
-def _remember(known: dict[bytes, T], digest: bytes, what: T) -> None:
-    """Keep the newest; a digest is as long whatever was sent."""
+def _remember(known: dict[bytes, T], digest: bytes, value: T) -> None:
+    """Keep a value by a key's digest, whose length does not depend on what was sent."""
     known.pop(digest, None)
     if len(known) >= MOST_REMEMBERED:
         del known[next(iter(known))]
-    known[digest] = what
+    known[digest] = value
 
 
 def _loopback(host: str) -> bool:
@@ -127,7 +127,7 @@ def _to_here(request: HTTPConnection) -> bool:
 
 
 class KeyFirst:
-    """Asks for the key before the body: what nobody may send is not read."""
+    """Middleware that checks the key before the body is read: without a right key nothing is."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -149,7 +149,7 @@ def _shows(scope: Scope) -> bool:
 
 
 def sender(scope: Scope) -> bytes:
-    """Return what tells one sender from another without asking anybody: its key, or its address."""
+    """Return a request's sender, by what it shows and no look at the database: key, or address."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             return hashlib.blake2b(value, digest_size=16).digest()

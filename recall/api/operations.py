@@ -56,7 +56,7 @@ async def get_metrics(request: Request) -> Response:
 async def get_ready(request: Request, running: Running) -> Json:
     """Say whether a question would be answered and a memory indexed now.
 
-    503 names what does not run. `degraded` names what does not and is not needed for that.
+    503 names what does not run and is needed for either, `degraded` what else does not run.
     """
     await ready(running.database)
     watching: Supervisor = request.app.state.supervisor

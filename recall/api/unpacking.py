@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
     from fastapi import Response
 
-#: Bytes from which on a body is read here.
+#: Bytes of a body from which on it is read here.
 LARGE = 256 * 1024
-#: Bytes of one memory as JSON: its 200,000 characters take 12 each when all are escaped.
+#: Bytes of one memory as JSON, at most: each of 200,000 characters takes 12 when it is escaped as a
+#: surrogate pair.
 LARGEST_MEMORY = 4 * 1024 * 1024
 MEMORIES: dict[str, type[Message] | type[Note]] = {"messages": Message, "notes": Note}
 
-#: One at a time: what two hold at once would be twice as much.
+#: One thread, because two bodies that are parsed side by side would hold twice the memory.
 _THREAD = ThreadPoolExecutor(1, "recall-batches")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
@@ -46,7 +47,7 @@ class Batch(APIRoute):
     """A route whose body, when it is a large batch, is read here."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler, given a request that reads its JSON so."""
+        """Return FastAPI's handler, given a request whose JSON is read by `read_batch`."""
         handle = super().get_route_handler()
 
         async def handle_own(request: Request) -> Response:
@@ -64,7 +65,10 @@ class _Request(Request):
 
 
 def read_batch(body: bytes) -> dict[str, Any]:
-    """Return a batch's one field with its memories made; raises Invalid, or JSONDecodeError."""
+    """Return a batch as its one field, with the memories made of it.
+
+    Raises Invalid for a value that breaks a limit, JSONDecodeError for what is no JSON.
+    """
     window = _Window(body)
     window.take("{")
     if window.next() == "}":
@@ -110,7 +114,7 @@ def _memories(window: _Window, name: str) -> Iterator[Message | Note]:
 
 
 class _Window:
-    """A part of a body as text, large enough for one memory, that moves on as it is read."""
+    """A stretch of a body as text, large enough for one memory, that moves on as it is read."""
 
     def __init__(self, body: bytes) -> None:
         self._body = memoryview(body)
@@ -130,13 +134,13 @@ class _Window:
             self._move()
 
     def take(self, character: str) -> None:
-        """Pass the next character, which has to be this one."""
+        """Pass the next character; raises JSONDecodeError when it is not `character`."""
         if self.next() != character:
             self.fail(f"Expecting {character!r}")
         self._place += 1
 
     def value(self, where: str) -> Any:
-        """Return the value that begins here and pass it; Invalid when no window holds it."""
+        """Return the value that begins here and pass it; raises Invalid when no window holds it."""
         self.next()
         if self._place and self._more() and len(self._text) - self._place < LARGE:
             self._move()

@@ -69,9 +69,9 @@ def answer(
 
 
 async def refuse(response: JSONResponse, receive: Receive, send: Send) -> None:
-    """Answer while a body is still coming, take what comes for a moment, and hang up.
+    """Answer while a body is still coming, read on for LINGER seconds, and hang up.
 
-    Hung up at once, the system would throw away the answer with what was not read.
+    A connection that is closed with bytes unread is reset, and the reset discards the answer.
     """
     headers = [*response.raw_headers, (b"connection", b"close")]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
@@ -91,7 +91,7 @@ def wire(error: errors.RecallError) -> tuple[int, str]:
 
 
 class LastResort:
-    """Answers what nobody foresaw: a sentence for the caller, the traceback once for the log."""
+    """Middleware for errors that nobody foresaw: a sentence for the caller, a traceback logged."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -153,7 +153,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status, headers = error.status_code, dict(error.headers or {})
     path = request.url.path[:LONGEST_ID]
-    if isinstance(error.__cause__, errors.RecallError):  # FastAPI's word for a body's own
+    if isinstance(error.__cause__, errors.RecallError):  # FastAPI wraps what reading a body raises
         return explained(error.__cause__)
     message = {
         400: "The body cannot be read as JSON: no UTF-8, nested too deep, or a number too long.",
@@ -167,7 +167,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods(request: Request) -> Iterator[str]:
-    """Yield the methods of every route at the request's path: each route knows its own alone."""
+    """Yield the methods of all routes at the request's path; Starlette's 405 names one route's."""
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"):
         scope = {**request.scope, "method": method}
         if any(route.matches(scope)[0] == Match.FULL for route in request.app.routes):

@@ -113,7 +113,7 @@ async def _accepted(
     request: Request, running: Service, caller: Caller, stored: Stored, wait: float
 ) -> Json:
     running.nudge()
-    request.scope["recall.slot"].give_back()  # what is left is waiting, or little
+    request.scope["recall.slot"].give_back()  # the rest of this request is little, or waiting
     request.app.state.metrics.stored.inc(stored.accepted)
     body: dict[str, Any] = {
         "ids": stored.ids,
