@@ -41,7 +41,7 @@ from recall.chaos import pooler
 from recall.chaos.neon import Neon
 from recall.database.units import Database
 from recall.embedded import keeper
-from recall.embedding import QueryBatcher, open_embedder
+from recall.embedding import Model, open_embedder
 from recall.indexing import profiles
 from recall.indexing.recipe import RECIPE
 from recall.indexing.worker import Worker
@@ -404,22 +404,20 @@ async def caller(database: Database) -> Caller:
 
 
 @pytest.fixture
-async def batcher(embedder: Embedder) -> AsyncIterator[QueryBatcher]:
-    batcher = QueryBatcher(embedder)
-    yield batcher
-    await batcher.aclose()
+async def model(embedder: Embedder) -> AsyncIterator[Model]:
+    model = Model(embedder)
+    yield model
+    await model.aclose()
 
 
 @pytest.fixture
-def searcher(database: Database, profile: Profile, batcher: QueryBatcher) -> Searcher:
-    return Searcher(database, profile, batcher)
+def searcher(database: Database, profile: Profile, model: Model) -> Searcher:
+    return Searcher(database, profile, model.questions)
 
 
 @pytest.fixture
-def worker(
-    database: Database, batcher: QueryBatcher, profile: Profile, settings: Settings
-) -> Worker:
-    return Worker(database, batcher, profile, settings)
+def worker(database: Database, model: Model, profile: Profile, settings: Settings) -> Worker:
+    return Worker(database, model.documents, profile, settings)
 
 
 @dataclass

@@ -42,8 +42,8 @@ INSIDE = {
         "cores identity sentences tokens",
         "batches derived",
         "embedder",
-        "engines questions",
-        "choice measure",
+        "documents engines questions",
+        "choice measure model",
     ),
     "embedding.engines": (
         "onnx_engine onnx_int8 torch_engine",

@@ -184,7 +184,7 @@ class _Run:
         return asked
 
     def _embedding(self) -> Embedding:
-        embedder = self._service.embedder
+        embedder = self._service.model.embedder
         size = min(MOST_EMBEDDED, max(50, self._wanted.memories // 4))
         texts = embedded_texts(embedder, self._corpus.messages(0, size))
         found = measure(embedder, texts)

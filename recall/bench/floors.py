@@ -17,7 +17,7 @@ from recall.bench.figures import Timings
 from recall.contract.values import Question
 from recall.database.units import Database
 from recall.database.vectors import speak_binary
-from recall.embedding import QueryBatcher
+from recall.embedding import Model
 from recall.retrieval.search import Searcher
 from recall.schema import functions
 
@@ -82,20 +82,20 @@ async def statements_of(
 ) -> list[tuple[Statement, ...]]:
     """Return what the searcher sends for each question: first for its evidence, then for its hits.
 
-    Asking warms the database for all sides alike; the service's own cache of questions, a batcher
-    of its own keeps cold.
+    Asking warms the database for all sides alike; the service's own cache of questions stays cold,
+    for these go through another.
     """
-    tape, batcher = Tape(service), QueryBatcher(service.embedder)
+    tape, model = Tape(service), Model(service.model.embedder)
     await tape.open()
     try:
-        searcher = Searcher(tape, service.profile, batcher)
+        searcher = Searcher(tape, service.profile, model.questions)
         sent = []
         for text in texts:
             tape.sent.clear()
             await searcher.recall(caller, Question(query=text, mode=mode, **scope))
             sent.append(tuple(tape.sent))
     finally:
-        await batcher.aclose()
+        await model.aclose()
         await tape.close()
     return sent
 
@@ -107,7 +107,7 @@ def nearest(service: Service, texts: Sequence[str]) -> list[Statement]:
         " where profile_id = {profile}"
         " order by meaning::halfvec({dimension}) <=> %s::halfvec({dimension}) limit {limit}"
     ).format(profile=service.profile.id, dimension=service.profile.dimension, limit=NEAREST)
-    vectors = [HalfVector(v).to_text() for v in service.embedder.embed_queries(list(texts))]
+    vectors = [HalfVector(v).to_text() for v in service.model.embedder.embed_queries(list(texts))]
     return [Statement(statement, (vector, vector)) for vector in vectors]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +14,7 @@ from psycopg import sql
 
 from recall.bench.corpus import ADDED
 from recall.bench.floors import connect
-from recall.embedding import QueryBatcher
+from recall.embedding import Model
 from recall.indexing import graph
 from recall.indexing.jobs import Job
 from recall.indexing.recipe import chunk_jobs
@@ -129,18 +130,18 @@ class Loader:
         self._service = service
         self._corpus = corpus
         self.size = 0
-        self._repeating = Repeating(service.embedder) if largest > len(corpus.lines) else None
+        self._repeating = Repeating(service.model.embedder) if largest > len(corpus.lines) else None
 
     async def grow(self, caller: Caller, size: int) -> Loaded:
         """Store and index messages until there are `size`, the bare engine's turns in between."""
         messages = self._corpus.messages(self.size, size)
         sample = messages[:: -(-len(messages) // FLOOR_TEXTS)]
-        texts = embedded_texts(self._service.embedder, sample)
+        texts = embedded_texts(self._service.model.embedder, sample)
         large = len(messages) > graph.LARGE
         if large:
             take_away(self._service)
         stored = took = 0.0
-        bare = [_seconds(self._service.embedder, texts)]
+        bare = [_seconds(self._service.model.embedder, texts)]
         each = -(-len(messages) // ROUNDS)
         for begin in range(0, len(messages), each):
             source = InMemory(f"{self.size + begin}", messages[begin : begin + each])
@@ -148,7 +149,7 @@ class Loader:
             begun = time.perf_counter()
             await self.drain()
             took += time.perf_counter() - begun
-            bare.append(_seconds(self._service.embedder, texts))
+            bare.append(_seconds(self._service.model.embedder, texts))
         begun = time.perf_counter()
         if large:
             await graph.repair(self._service.settings, lambda said: None)
@@ -173,11 +174,9 @@ class Loader:
             await self._service.worker.drain()
             return
         service, repeating = self._service, cast("Embedder", self._repeating)
-        batcher = QueryBatcher(repeating)
-        try:
-            await Worker(service.database, batcher, service.profile, service.settings).drain()
-        finally:
-            await batcher.aclose()
+        async with aclosing(Model(repeating)) as model:
+            worker = Worker(service.database, model.documents, service.profile, service.settings)
+            await worker.drain()
 
 
 async def store(service: Service, caller: Caller, source: Source) -> float:

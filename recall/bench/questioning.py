@@ -78,7 +78,7 @@ class Asking:
                 )
                 sides["hnsw"] += await asyncio.to_thread(time_statements, walks, bare[begin:end])
                 if mode != "keyword":
-                    sides["embed"] += _embed(self.service.embedder, texts[begin:end], clients)
+                    sides["embed"] += _embed(self.service.model.embedder, texts[begin:end], clients)
         return [_asked(path, mode, clients, sides) for path in paths]
 
     def _in_process(self, mode: Mode) -> Ask:

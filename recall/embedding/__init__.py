@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recall.contract.errors import Misconfigured, ModelCorrupt, RecallError
+from recall.embedding.documents import Documents
 from recall.embedding.embedder import ENGINES, Embedder
 from recall.embedding.identity import ModelIdentity, open_folder
-from recall.embedding.questions import QueryBatcher
+from recall.embedding.model import Model
+from recall.embedding.questions import Questions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from recall.embedding.derived import Store
     from recall.embedding.identity import ModelFolder
 
-__all__ = ["Embedder", "ModelIdentity", "QueryBatcher", "open_embedder"]
+__all__ = ["Documents", "Embedder", "Model", "ModelIdentity", "Questions", "open_embedder"]
 
 
 def open_embedder(

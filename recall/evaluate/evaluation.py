@@ -39,7 +39,7 @@ def _rankings(service: Service, wanted: Comparison) -> dict[str, Ranking]:
         semantic, keyword = (in_mode(service.searcher, m) for m in modes[1:])
         rankings["rank fusion"] = by_reciprocal_rank(semantic, keyword)
     if wanted.legs:
-        bare = Searcher(service.database, service.profile, service.batcher, around=0)
+        bare = Searcher(service.database, service.profile, service.model.questions, around=0)
         rankings["semantic, turn alone"] = in_mode(bare, "semantic")
         rankings["keyword, turn alone"] = in_mode(bare, "keyword")
     return rankings

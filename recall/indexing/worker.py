@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from recall.base.settings import Settings
     from recall.base.supervisor import Supervisor
     from recall.database.units import Database
-    from recall.embedding import QueryBatcher
+    from recall.embedding import Documents
     from recall.indexing.jobs import Chunk, Claim
     from recall.indexing.profiles import Profile
 
@@ -88,10 +88,10 @@ class Worker:
     """Indexes queued memories until told to stop."""
 
     def __init__(
-        self, database: Database, batcher: QueryBatcher, profile: Profile, settings: Settings
+        self, database: Database, documents: Documents, profile: Profile, settings: Settings
     ) -> None:
         self._database = database
-        self._batcher = batcher
+        self._documents = documents
         self._profile = profile
         self._batch = settings.batch
         self._holding = Holding(database, settings.lease)
@@ -262,9 +262,9 @@ class Worker:
     async def _embed(
         self, jobs: Sequence[Job]
     ) -> tuple[dict[int, list[Chunk]], dict[int, np.ndarray]]:
-        chunks = await asyncio.to_thread(chunk_jobs, jobs, self._batcher.embedder)
+        chunks = await asyncio.to_thread(chunk_jobs, jobs, self._documents.embedder)
         texts = [chunk.embedded for of_job in chunks.values() for chunk in of_job]
-        parts = [await self._batcher.embed_documents(part) for part in _runs(texts, len)]
+        parts = [await self._documents.embed(part) for part in _runs(texts, len)]
         matrix = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
         vectors = {}
         begin = 0

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from recall.contract.values import Hit, Question
     from recall.database.caller import Caller
     from recall.database.units import Connection, Database
-    from recall.embedding import QueryBatcher
+    from recall.embedding import Questions
     from recall.indexing.profiles import Profile
     from recall.indexing.words import Words
     from recall.retrieval.evidence import Evidence
@@ -55,13 +55,13 @@ class Searcher:
         self,
         database: Database,
         profile: Profile,
-        batcher: QueryBatcher,
+        questions: Questions,
         reranker: Reranker | None = None,
         around: int = AROUND,
     ) -> None:
         self._database = database
         self._profile = profile
-        self._batcher = batcher
+        self._questions = questions
         self._reranker = reranker
         self._around = around
 
@@ -71,7 +71,9 @@ class Searcher:
             raise Invalid("rerank needs a model: set RECALL_RERANKER and start again.", "rerank")
         begun = time.perf_counter()
         words = _words(question)
-        meaning = None if question.mode == "keyword" else await self._batcher.embed(question.query)
+        meaning = (
+            None if question.mode == "keyword" else await self._questions.embed(question.query)
+        )
         embedded = time.perf_counter()
 
         async def work(connection: Connection) -> tuple[Evidence, list[Ranked], Rows]:
@@ -136,7 +138,7 @@ class Searcher:
     async def _pack(self, hits: list[Hit], budget: int) -> tuple[list[Hit], tuple[int, ...]]:
         """Keep the hits that fit into `budget` of the model's tokens, neighbours included."""
         texts = [" ".join((*around(hit), hit.content)) for hit in hits]
-        offsets = await asyncio.to_thread(self._batcher.embedder.token_offsets, texts)
+        offsets = await asyncio.to_thread(self._questions.embedder.token_offsets, texts)
         kept = pack([len(of_text) for of_text in offsets], budget)
         out = tuple(hit.id for place, hit in enumerate(hits) if place not in set(kept))
         return [hits[place] for place in kept], out

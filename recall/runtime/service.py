@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from recall.base.settings import Settings
-    from recall.embedding import Embedder, QueryBatcher
+    from recall.embedding import Model
     from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
     from recall.retrieval.search import Searcher
@@ -36,8 +36,7 @@ class Service:
 
     settings: Settings
     database: Database
-    embedder: Embedder
-    batcher: QueryBatcher
+    model: Model
     profile: Profile
     searcher: Searcher
     worker: Worker
@@ -104,7 +103,7 @@ async def open_service(
     settings: Settings, ground: Callable[[str], object] = migrate.migrate
 ) -> AsyncIterator[Service]:
     """Open the database (`ground` as for `open_database`) and the model, which must fit it."""
-    from recall.embedding import QueryBatcher, open_embedder
+    from recall.embedding import Model, open_embedder
     from recall.indexing.recipe import RECIPE
     from recall.indexing.worker import Worker
     from recall.retrieval.rerank import Reranker
@@ -119,17 +118,15 @@ async def open_service(
         gc.freeze()  # what is loaded once is no garbage: collections need not walk over it
         make = ground is migrate.migrate
         profile = await profiles.ensure(database, embedder.identity, RECIPE, make)
-        batcher = QueryBatcher(embedder)
+        model = await stack.enter_async_context(aclosing(Model(embedder)))
         reranker = Reranker(settings.reranker) if settings.reranker else None
-        worker = Worker(database, batcher, profile, settings)
-        stack.push_async_callback(batcher.aclose)
+        worker = Worker(database, model.documents, profile, settings)
         yield Service(
             settings,
             database,
-            embedder,
-            batcher,
+            model,
             profile,
-            Searcher(database, profile, batcher, reranker),
+            Searcher(database, profile, model.questions, reranker),
             worker,
         )
 

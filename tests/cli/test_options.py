@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from recall.database.caller import Caller
     from recall.database.units import Database
-    from recall.embedding import QueryBatcher
+    from recall.embedding import Model
     from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
 
@@ -138,14 +138,14 @@ async def test_the_parts_of_a_score_add_up_to_it(
 async def test_a_cross_encoder_reorders_the_first_candidates_and_nothing_else(
     database: Database,
     profile: Profile,
-    batcher: QueryBatcher,
+    model: Model,
     worker: Worker,
     caller: Caller,
     tmp_path: Path,
 ) -> None:
     await remember(database, worker, caller)
     reranker = Reranker(str(tiny_cross_encoder(tmp_path)))
-    searcher = Searcher(database, profile, batcher, reranker)
+    searcher = Searcher(database, profile, model.questions, reranker)
     plain = await searcher.recall(caller, Question(query="lighthouse lamp", limit=12))
     again = await searcher.recall(caller, Question(query="lighthouse lamp", limit=12, rerank=5))
     texts = [hit.content for hit in plain.results[:5]]

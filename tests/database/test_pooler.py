@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from recall.embedded import keeper
-    from recall.embedding import QueryBatcher
+    from recall.embedding import Model
     from recall.indexing.profiles import Profile
 
 pytestmark = [
@@ -91,7 +91,7 @@ def _wait(port: int) -> None:
 
 
 async def test_tenants_stay_apart_while_their_transactions_share_servers(
-    pooled: Settings, profile: Profile, batcher: QueryBatcher
+    pooled: Settings, profile: Profile, model: Model
 ) -> None:
     database = Database(pooled.pooled_url, pooled)
     await database.open()
@@ -109,9 +109,9 @@ async def test_tenants_stay_apart_while_their_transactions_share_servers(
             for caller in callers
         )
         await asyncio.gather(*batches)
-        worker = Worker(database, batcher, profile, pooled)
+        worker = Worker(database, model.documents, profile, pooled)
         assert await worker.drain() == 40
-        searcher = Searcher(database, profile, batcher)
+        searcher = Searcher(database, profile, model.questions)
         asked = [callers[n % 4] for n in range(40)]
         answers = await asyncio.gather(
             *(searcher.recall(caller, Question(query="tenant note", limit=20)) for caller in asked)

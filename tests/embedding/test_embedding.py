@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from recall.contract.errors import Misconfigured, ModelCorrupt, ModelMissing
-from recall.embedding import QueryBatcher, choice, cores, identity, open_embedder
+from recall.embedding import Model, choice, cores, identity, open_embedder
 from recall.embedding.batches import by_length, fill, padding_share
 from recall.embedding.choice import Trial, agreement
 from recall.embedding.derived import GRAPH, LISTING, TOKENIZER, Store
@@ -342,7 +342,7 @@ def test_cores_are_those_that_a_container_may_spend(tmp_path: Path) -> None:
         assert cores.quota(limit) == expected
 
 
-# -- the batcher -----------------------------------------------------------------------------------
+# -- the model behind an event loop ---------------------------------------------------------------
 
 
 class Gated:
@@ -371,104 +371,104 @@ class Gated:
 
 
 @pytest.fixture
-def model() -> Gated:
+def gated() -> Gated:
     return Gated()
 
 
 @pytest.fixture
-async def batcher(model: Gated) -> AsyncIterator[QueryBatcher]:
-    batcher = QueryBatcher(model, remembered=3)  # type: ignore[arg-type]
-    yield batcher
-    model.gate.set()
-    await batcher.aclose()
+async def model(gated: Gated) -> AsyncIterator[Model]:
+    model = Model(gated, remembered=3)  # type: ignore[arg-type]
+    yield model
+    gated.gate.set()
+    await model.aclose()
 
 
-async def first_under_way(model: Gated, batcher: QueryBatcher) -> asyncio.Task[Vector]:
+async def first_under_way(gated: Gated, model: Model) -> asyncio.Task[Vector]:
     """Ask a question and return when the model works on it."""
-    first = asyncio.create_task(batcher.embed("first"))
-    assert await asyncio.to_thread(model.entered.wait, 10)
+    first = asyncio.create_task(model.questions.embed("first"))
+    assert await asyncio.to_thread(gated.entered.wait, 10)
     return first
 
 
 @pytest.mark.anyio
 async def test_the_first_question_goes_at_once_and_the_next_ones_together(
-    model: Gated, batcher: QueryBatcher
+    gated: Gated, model: Model
 ) -> None:
-    first = await first_under_way(model, batcher)
-    others = [asyncio.create_task(batcher.embed(text)) for text in ("b", "cc", "b", "ddd")]
+    first = await first_under_way(gated, model)
+    others = [asyncio.create_task(model.questions.embed(text)) for text in ("b", "cc", "b", "ddd")]
     await asyncio.sleep(0)
-    model.gate.set()
+    gated.gate.set()
     vectors = await asyncio.gather(first, *others)
     assert [int(vector[0]) for vector in vectors] == [5, 1, 2, 1, 3]
-    assert model.calls == [["first"], ["b", "cc", "ddd"]]
+    assert gated.calls == [["first"], ["b", "cc", "ddd"]]
 
 
 @pytest.mark.anyio
 async def test_recent_questions_are_remembered_and_old_ones_forgotten(
-    model: Gated, batcher: QueryBatcher
+    gated: Gated, model: Model
 ) -> None:
-    model.gate.set()
+    gated.gate.set()
     for text in ("a", "b", "c", "a", "d", "a", "b"):
-        vector = await batcher.embed(text)
+        vector = await model.questions.embed(text)
         assert not vector.flags.writeable
-    assert model.calls == [["a"], ["b"], ["c"], ["d"], ["b"]]
+    assert gated.calls == [["a"], ["b"], ["c"], ["d"], ["b"]]
 
 
 @pytest.mark.anyio
-async def test_giving_up_harms_nobody_else(model: Gated, batcher: QueryBatcher) -> None:
-    first = await first_under_way(model, batcher)
-    impatient, patient = (asyncio.create_task(batcher.embed("same")) for _ in range(2))
-    lonely = asyncio.create_task(batcher.embed("lonely"))
+async def test_giving_up_harms_nobody_else(gated: Gated, model: Model) -> None:
+    first = await first_under_way(gated, model)
+    impatient, patient = (asyncio.create_task(model.questions.embed("same")) for _ in range(2))
+    lonely = asyncio.create_task(model.questions.embed("lonely"))
     await asyncio.sleep(0)
     for task in (first, impatient, lonely):
         task.cancel()
-    model.gate.set()
+    gated.gate.set()
     assert (await patient)[0] == 4
     gone = await asyncio.gather(first, impatient, lonely, return_exceptions=True)
     assert all(isinstance(each, asyncio.CancelledError) for each in gone)
-    assert (await batcher.embed("first"))[0] == 5
+    assert (await model.questions.embed("first"))[0] == 5
 
 
 @pytest.mark.anyio
 async def test_an_error_reaches_everybody_who_waits_and_nobody_after(
-    model: Gated, batcher: QueryBatcher
+    gated: Gated, model: Model
 ) -> None:
-    first = await first_under_way(model, batcher)
-    ill = [asyncio.create_task(batcher.embed(text)) for text in ("poison", "beside")]
+    first = await first_under_way(gated, model)
+    ill = [asyncio.create_task(model.questions.embed(text)) for text in ("poison", "beside")]
     await asyncio.sleep(0)
-    model.gate.set()
+    gated.gate.set()
     said = await asyncio.gather(first, *ill, return_exceptions=True)
     assert [str(each) for each in said[1:]] == ["poison", "poison"]
-    assert (await batcher.embed("beside"))[0] == 6
+    assert (await model.questions.embed("beside"))[0] == 6
     with pytest.raises(UnicodeEncodeError):
-        await batcher.embed("\ud800")
+        await model.questions.embed("\ud800")
 
 
 @pytest.mark.anyio
 async def test_documents_come_back_in_order_and_let_questions_pass() -> None:
-    model = Gated(concurrent=False)
-    model.gate.set()
-    batcher = QueryBatcher(model)  # type: ignore[arg-type]
+    gated = Gated(concurrent=False)
+    gated.gate.set()
+    model = Model(gated)  # type: ignore[arg-type]
     lengths = [(7 * number) % 2_000 + 1 for number in range(2_000)]
-    job = asyncio.create_task(batcher.embed_documents(["x" * length for length in lengths]))
-    assert await asyncio.to_thread(model.entered.wait, 10)
-    assert (await batcher.embed("question"))[0] == 8
+    job = asyncio.create_task(model.documents.embed(["x" * length for length in lengths]))
+    assert await asyncio.to_thread(gated.entered.wait, 10)
+    assert (await model.questions.embed("question"))[0] == 8
     assert not job.done()
     assert (await job)[:, 0].tolist() == lengths
-    assert ["question"] in model.calls[1:-1]
-    assert (await batcher.embed_documents([])).shape == (0, 2)
-    await batcher.aclose()
+    assert ["question"] in gated.calls[1:-1]
+    assert (await model.documents.embed([])).shape == (0, 2)
+    await model.aclose()
 
 
 @pytest.mark.anyio
-async def test_closing_answers_what_was_asked_and_refuses_the_rest(model: Gated) -> None:
-    batcher = QueryBatcher(model)  # type: ignore[arg-type]
-    first = await first_under_way(model, batcher)
-    closing = asyncio.create_task(batcher.aclose())
+async def test_closing_answers_what_was_asked_and_refuses_the_rest(gated: Gated) -> None:
+    model = Model(gated)  # type: ignore[arg-type]
+    first = await first_under_way(gated, model)
+    closing = asyncio.create_task(model.aclose())
     await asyncio.sleep(0)
     with pytest.raises(RuntimeError, match="closed"):
-        await batcher.embed("late")
-    model.gate.set()
+        await model.questions.embed("late")
+    gated.gate.set()
     await closing
     assert (await first)[0] == 5
     assert not [thread for thread in threading.enumerate() if "recall-q" in thread.name]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recall.base.settings import Settings
     from recall.database.caller import Caller
     from recall.database.units import Database
-    from recall.embedding import QueryBatcher
+    from recall.embedding import Model
     from recall.indexing.profiles import Profile
     from recall.retrieval.search import Searcher
 
@@ -84,7 +84,7 @@ async def test_a_worker_that_is_cancelled_gives_its_claims_back(
     caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
-    batcher: QueryBatcher,
+    model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started = asyncio.Event()
@@ -94,7 +94,7 @@ async def test_a_worker_that_is_cancelled_gives_its_claims_back(
         await asyncio.sleep(3600)
         raise AssertionError
 
-    monkeypatch.setattr(batcher, "embed_documents", endless)
+    monkeypatch.setattr(model.documents, "embed", endless)
     await memories.save_messages(database, caller, said("one", "two"))
     task = asyncio.create_task(worker.step())
     await started.wait()
@@ -109,18 +109,18 @@ async def test_a_live_memory_waits_for_no_backfill(
     caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
-    batcher: QueryBatcher,
+    model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     free = asyncio.Event()
-    healthy = batcher.embed_documents
+    healthy = model.documents.embed
 
     async def slow(texts: Sequence[str]) -> np.ndarray:
         if any("history" in text for text in texts):
             await free.wait()
         return await healthy(texts)
 
-    monkeypatch.setattr(batcher, "embed_documents", slow)
+    monkeypatch.setattr(model.documents, "embed", slow)
     history = said(*(f"history {n}" for n in range(2500)))  # more than the loops take at once
     await database.as_caller(caller, lambda c: memories.store_messages(c, history, BACKFILL))
     async with running_worker(worker), asyncio.timeout(20):
@@ -152,17 +152,17 @@ async def test_a_poisonous_memory_fails_alone(
     caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
-    batcher: QueryBatcher,
+    model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    healthy = batcher.embed_documents
+    healthy = model.documents.embed
 
     async def allergic(texts: Sequence[str]) -> np.ndarray:
         if any("poison" in text for text in texts):
             raise RuntimeError("the model choked")
         return await healthy(texts)
 
-    monkeypatch.setattr(batcher, "embed_documents", allergic)
+    monkeypatch.setattr(model.documents, "embed", allergic)
     await memories.save_messages(database, caller, said("one", "poison", "three"))
     await worker.step()
     assert count(owner, "chunk") == 2
@@ -175,13 +175,13 @@ async def test_a_database_that_goes_away_is_no_memorys_fault(
     caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
-    batcher: QueryBatcher,
+    model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def gone(texts: Sequence[str]) -> np.ndarray:
         raise Unavailable("gone")
 
-    monkeypatch.setattr(batcher, "embed_documents", gone)
+    monkeypatch.setattr(model.documents, "embed", gone)
     await memories.save_messages(database, caller, said("one"))
     with pytest.raises(Unavailable):
         await worker.step()
@@ -246,14 +246,14 @@ async def test_memories_of_many_tenants_are_indexed_each_in_its_own(
 async def test_workers_beside_each_other_index_everything_once(
     database: Database,
     caller: Caller,
-    batcher: QueryBatcher,
+    model: Model,
     profile: Profile,
     settings: Settings,
     owner: psycopg.Connection[Any],
 ) -> None:
     await memories.save_messages(database, caller, said(*(f"text {n % 9}" for n in range(60))))
     small = settings.model_copy(update={"batch": 7})
-    workers = [Worker(database, batcher, profile, small) for _ in range(3)]
+    workers = [Worker(database, model.documents, profile, small) for _ in range(3)]
     done = await asyncio.gather(*(worker.drain() for worker in workers))
     assert sum(done) == count(owner, "chunk") == count(owner, "embedding") == 60
     assert count(owner, "job") == 0
@@ -290,7 +290,7 @@ async def test_an_engine_that_is_broken_is_no_memorys_fault(
     caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
-    batcher: QueryBatcher,
+    model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def broken(texts: Sequence[str]) -> np.ndarray:
@@ -298,7 +298,7 @@ async def test_an_engine_that_is_broken_is_no_memorys_fault(
 
     await memories.save_messages(database, caller, said("alone"))
     with monkeypatch.context() as patch:
-        patch.setattr(batcher, "embed_documents", broken)
+        patch.setattr(model.documents, "embed", broken)
         indexed = await worker.step()
     assert indexed.failed == 0 and "the device is gone" in str(indexed.fault)
     assert await worker.drain() == 1
@@ -309,17 +309,17 @@ async def test_a_poisonous_memory_that_is_alone_in_the_queue_is_found_out(
     caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
-    batcher: QueryBatcher,
+    model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    healthy = batcher.embed_documents
+    healthy = model.documents.embed
 
     async def allergic(texts: Sequence[str]) -> np.ndarray:
         if any("poison" in text for text in texts):
             raise RuntimeError("the model choked")
         return await healthy(texts)
 
-    monkeypatch.setattr(batcher, "embed_documents", allergic)
+    monkeypatch.setattr(model.documents, "embed", allergic)
     await memories.save_messages(database, caller, said("poison"))
     assert (await worker.step()).failed == 1
     assert owner.execute("select error, attempts from job").fetchall() == [
@@ -351,10 +351,10 @@ async def test_a_memory_that_takes_longer_than_a_lease_is_indexed_once(
     profile: Profile,
     settings: Settings,
     owner: psycopg.Connection[Any],
-    batcher: QueryBatcher,
+    model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    healthy = batcher.embed_documents
+    healthy = model.documents.embed
     calls = 0
 
     async def slow(texts: Sequence[str]) -> np.ndarray:
@@ -363,9 +363,9 @@ async def test_a_memory_that_takes_longer_than_a_lease_is_indexed_once(
         await asyncio.sleep(2.0)
         return await healthy(texts)
 
-    monkeypatch.setattr(batcher, "embed_documents", slow)
+    monkeypatch.setattr(model.documents, "embed", slow)
     short = settings.model_copy(update={"lease": 0.5})
-    worker = Worker(database, batcher, profile, short)
+    worker = Worker(database, model.documents, profile, short)
     await memories.save_messages(database, caller, said("long"))
     async with running_worker(worker), asyncio.timeout(20):
         while count(owner, "chunk") == 0:  # noqa: ASYNC110
@@ -435,7 +435,7 @@ async def test_a_worker_that_is_told_to_stop_gives_back_what_it_holds_within_sec
     caller: Caller,
     worker: Worker,
     owner: psycopg.Connection[Any],
-    batcher: QueryBatcher,
+    model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started = asyncio.Event()
@@ -445,7 +445,7 @@ async def test_a_worker_that_is_told_to_stop_gives_back_what_it_holds_within_sec
         await asyncio.sleep(3600)
         raise AssertionError
 
-    monkeypatch.setattr(batcher, "embed_documents", endless)
+    monkeypatch.setattr(model.documents, "embed", endless)
     await memories.save_messages(database, caller, said("one", "two"))
     began = time.monotonic()
     async with running_worker(worker):
@@ -461,10 +461,10 @@ async def test_a_heartbeat_that_was_missed_is_forgotten_when_nothing_is_held(
     profile: Profile,
     settings: Settings,
     owner: psycopg.Connection[Any],
-    batcher: QueryBatcher,
+    model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    healthy = batcher.embed_documents
+    healthy = model.documents.embed
 
     async def slow(texts: Sequence[str]) -> np.ndarray:
         await asyncio.sleep(0.5)
@@ -473,9 +473,9 @@ async def test_a_heartbeat_that_was_missed_is_forgotten_when_nothing_is_held(
     async def away(*_: Any) -> set[int]:
         raise Unavailable("The database is away.")
 
-    monkeypatch.setattr(batcher, "embed_documents", slow)
+    monkeypatch.setattr(model.documents, "embed", slow)
     monkeypatch.setattr("recall.indexing.queue.renew", away)
-    worker = Worker(database, batcher, profile, settings.model_copy(update={"lease": 0.6}))
+    worker = Worker(database, model.documents, profile, settings.model_copy(update={"lease": 0.6}))
     await memories.save_messages(database, caller, said("one"))
     async with supervised() as supervisor, asyncio.timeout(20):
         worker.start(supervisor)

@@ -22,7 +22,7 @@ from recall.schema import migrate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recall.embedding import QueryBatcher
+    from recall.embedding import Model
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +46,7 @@ def plain_owner() -> Iterator[str]:
 
 
 async def test_a_role_without_superuser_migrates_indexes_and_asks(
-    plain_owner: str, batcher: QueryBatcher
+    plain_owner: str, model: Model
 ) -> None:
     assert migrate.migrate(plain_owner)
     assert migrate.migrate(plain_owner) == []
@@ -54,12 +54,12 @@ async def test_a_role_without_superuser_migrates_indexes_and_asks(
     database = Database(plain_owner, settings)
     await database.open()
     try:
-        profile = await profiles.ensure(database, batcher.embedder.identity, RECIPE)
+        profile = await profiles.ensure(database, model.embedder.identity, RECIPE)
         ours, theirs = [await keys.caller_of(database, name) for name in ("ours", "theirs")]
         said = Message(session_id="s", role="user", content="The lamp is green.")
         await memories.save_messages(database, ours, [said])
-        await Worker(database, batcher, profile, settings).drain()
-        searcher = Searcher(database, profile, batcher)
+        await Worker(database, model.documents, profile, settings).drain()
+        searcher = Searcher(database, profile, model.questions)
         found = await searcher.recall(ours, Question(query="green lamp"))
         assert [hit.content for hit in found.results] == ["The lamp is green."]
         assert (await searcher.recall(theirs, Question(query="green lamp"))).results == ()

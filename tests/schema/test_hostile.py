@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recall.embedded import keeper
-    from recall.embedding import QueryBatcher
+    from recall.embedding import Model
 
 pytestmark = pytest.mark.anyio
 
@@ -150,7 +150,7 @@ def test_the_traps_work_on_a_path_through_public(mined: str, statement: str) -> 
     assert sprung(mined)
 
 
-async def test_nothing_that_recall_does_springs_a_trap(mined: str, batcher: QueryBatcher) -> None:
+async def test_nothing_that_recall_does_springs_a_trap(mined: str, model: Model) -> None:
     settings = Settings.load(database_url=mined)
     await preflight.check(mined, mined)
     assert migrate.migrate(mined)
@@ -160,10 +160,10 @@ async def test_nothing_that_recall_does_springs_a_trap(mined: str, batcher: Quer
     database = Database(mined, settings)
     await database.open()
     try:
-        profile = await profiles.ensure(database, batcher.embedder.identity, RECIPE)
+        profile = await profiles.ensure(database, model.embedder.identity, RECIPE)
         ours = await keys.caller_of(database, "ours")
         await keys.create(database, "ours", "laptop")
-        worker = Worker(database, batcher, profile, settings)
+        worker = Worker(database, model.documents, profile, settings)
         said = [
             Message(session_id=f"s{n % 3}", role="user", user_id="u", content=f"hello there {n}")
             for n in range(30)
@@ -173,7 +173,7 @@ async def test_nothing_that_recall_does_springs_a_trap(mined: str, batcher: Quer
         await worker.drain()
         assert not sprung(mined), "while it stores and indexes"
 
-        searcher = Searcher(database, profile, batcher)
+        searcher = Searcher(database, profile, model.questions)
         scope: dict[str, Any] = {
             "user_id": "u",
             "session_ids": ["s1"],

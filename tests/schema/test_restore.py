@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from recall.embedding import QueryBatcher
+    from recall.embedding import Model
 
 pytestmark = pytest.mark.anyio
 
@@ -98,17 +98,19 @@ def dumps(
     """The dumps of a recall with memories of two tenants, by what they hold."""
     import asyncio
 
-    from recall.embedding import QueryBatcher
+    from recall.embedding import Model
 
     async def fill() -> None:
         url = here.url("recall")
         migrate.migrate(url)
-        batcher = QueryBatcher(embedder)
+        model = Model(embedder)
         async with opened(url) as database:
             profile = await profiles.ensure(database, embedder.identity, RECIPE)
             await remember(database)
-            await Worker(database, batcher, profile, Settings.load(database_url=url)).drain()
-            await batcher.aclose()
+            await Worker(
+                database, model.documents, profile, Settings.load(database_url=url)
+            ).drain()
+            await model.aclose()
 
     asyncio.run(fill())
     folder = tmp_path_factory.mktemp("dumps")
@@ -152,18 +154,18 @@ async def remember(database: Database) -> None:
     )
 
 
-async def answers(url: str, batcher: QueryBatcher) -> None:
+async def answers(url: str, model: Model) -> None:
     """Assert that the restored recall has all, finds it, takes more, and keeps tenants apart."""
     settings = Settings.load(database_url=url)
     async with opened(url) as database:
-        profile = await profiles.ensure(database, batcher.embedder.identity, RECIPE)
+        profile = await profiles.ensure(database, model.embedder.identity, RECIPE)
         ours, theirs = [await keys.caller_of(database, name) for name in ("ours", "theirs")]
         found = await doctor.examine(database, fix=True)
         assert all(f.repaired for f in found if f.found), found
         await graph.examine(database, settings, fix=True)
-        worker = Worker(database, batcher, profile, settings)
+        worker = Worker(database, model.documents, profile, settings)
         await worker.drain()
-        searcher = Searcher(database, profile, batcher)
+        searcher = Searcher(database, profile, model.questions)
         for mode in ("hybrid", "semantic", "keyword"):
             question = Question(query="green lamp", mode=mode)  # type: ignore[arg-type]
             hits = (await searcher.recall(ours, question)).results
@@ -207,7 +209,7 @@ async def test_what_was_restored_answers(
     place: str,
     way: str,
     dumps: dict[str, Path],
-    batcher: QueryBatcher,
+    model: Model,
     request: pytest.FixtureRequest,
 ) -> None:
     into: Cluster = request.getfixturevalue(place)
@@ -218,41 +220,41 @@ async def test_what_was_restored_answers(
     into.program("pg_restore", "-d", "copy", *options, str(dumps["all"]), user=restores)
     url = into.url("copy", serves)
     assert migrate.migrate(url) == []
-    await answers(url, batcher)
+    await answers(url, model)
     into.admin("drop database copy with (force)")
 
 
 async def test_a_dump_in_plain_sql_answers(
-    elsewhere: Cluster, dumps: dict[str, Path], batcher: QueryBatcher
+    elsewhere: Cluster, dumps: dict[str, Path], model: Model
 ) -> None:
     elsewhere.fresh("copy")
     elsewhere.admin("drop role if exists recall_service")
     elsewhere.program("psql", "-q", "-d", "copy", "-f", str(dumps["plain"]))
     assert migrate.migrate(elsewhere.url("copy")) == []
-    await answers(elsewhere.url("copy"), batcher)
+    await answers(elsewhere.url("copy"), model)
 
 
 async def test_recalls_schemas_alone_answer(
-    elsewhere: Cluster, dumps: dict[str, Path], batcher: QueryBatcher
+    elsewhere: Cluster, dumps: dict[str, Path], model: Model
 ) -> None:
     elsewhere.fresh("copy")
     elsewhere.program("pg_restore", "-d", "copy", str(dumps["recall"]))
     assert migrate.migrate(elsewhere.url("copy")) == []
-    await answers(elsewhere.url("copy"), batcher)
+    await answers(elsewhere.url("copy"), model)
 
 
 async def test_the_schema_and_then_the_rows_answer(
-    here: Cluster, dumps: dict[str, Path], batcher: QueryBatcher
+    here: Cluster, dumps: dict[str, Path], model: Model
 ) -> None:
     here.fresh("copy")
     here.program("pg_restore", "-d", "copy", str(dumps["schema"]))
     here.program("pg_restore", "-d", "copy", str(dumps["rows"]))
     assert migrate.migrate(here.url("copy")) == []
-    await answers(here.url("copy"), batcher)
+    await answers(here.url("copy"), model)
 
 
 async def test_rows_without_their_sequences_positions_answer(
-    here: Cluster, dumps: dict[str, Path], batcher: QueryBatcher, tmp_path: Path
+    here: Cluster, dumps: dict[str, Path], model: Model, tmp_path: Path
 ) -> None:
     here.fresh("copy")
     here.program("pg_restore", "-d", "copy", str(dumps["schema"]))
@@ -262,11 +264,11 @@ async def test_rows_without_their_sequences_positions_answer(
     listed.write_text("\n".join(rows))
     here.program("pg_restore", "-d", "copy", "-L", str(listed), str(dumps["rows"]))
     assert migrate.migrate(here.url("copy")) == []
-    await answers(here.url("copy"), batcher)
+    await answers(here.url("copy"), model)
 
 
 async def test_pgvector_in_another_schema_costs_vectors_that_are_made_again(
-    here: Cluster, dumps: dict[str, Path], batcher: QueryBatcher
+    here: Cluster, dumps: dict[str, Path], model: Model
 ) -> None:
     here.fresh("copy", vector="extensions")
     complaint = here.program("pg_restore", "-d", "copy", str(dumps["all"]))
@@ -275,7 +277,7 @@ async def test_pgvector_in_another_schema_costs_vectors_that_are_made_again(
     lost, _ = migrate.differences(url)
     assert any(part.startswith("create table recall.embedding (profile_id") for part in lost)
     assert migrate.migrate(url) == []
-    await answers(url, batcher)
+    await answers(url, model)
 
 
 async def test_a_restored_database_that_is_not_mended_is_never_called_well(
@@ -295,7 +297,7 @@ async def test_a_restored_database_that_is_not_mended_is_never_called_well(
 
 
 async def test_an_owner_who_may_not_act_as_recalls_role_is_told_what_to_do(
-    here: Cluster, dumps: dict[str, Path], batcher: QueryBatcher
+    here: Cluster, dumps: dict[str, Path], model: Model
 ) -> None:
     """Another owner in the same cluster: the role is there, and is not theirs."""
     here.admin("drop role if exists stranger")
@@ -308,7 +310,7 @@ async def test_an_owner_who_may_not_act_as_recalls_role_is_told_what_to_do(
         migrate.migrate(url)
     here.admin("grant recall_service to stranger")
     assert migrate.migrate(url) == []
-    await answers(url, batcher)
+    await answers(url, model)
     here.admin("drop database copy with (force)")
     here.admin("drop role stranger")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from recall.database.caller import Caller
-    from recall.embedding import Embedder, QueryBatcher
+    from recall.embedding import Embedder, Model
     from recall.indexing.profiles import Profile
     from recall.indexing.worker import Worker
 
@@ -92,7 +92,7 @@ async def test_both_versions_answer_by_their_own_functions(
     worker: Worker,
     searcher: Searcher,
     profile: Profile,
-    batcher: QueryBatcher,
+    model: Model,
     settings: Settings,
     caller: Caller,
     version: Callable[[str], Path],
@@ -110,7 +110,7 @@ async def test_both_versions_answer_by_their_own_functions(
     for _ in range(2):
         asked = Question(query="green lamp")
         assert (await searcher.recall(caller, asked)).pending == 0
-        answer = await Searcher(other, profile, batcher).recall(caller, asked)
+        answer = await Searcher(other, profile, model.questions).recall(caller, asked)
         assert (answer.pending, len(answer.results)) == (77, 1)
     await other.close()
 
