@@ -147,6 +147,11 @@ def imports(name: str) -> set[str]:
     return ours - {name}
 
 
+def classes(name: str) -> list[ast.ClassDef]:
+    """Return every class of a module, wherever it stands."""
+    return [node for node in ast.walk(modules()[name]) if isinstance(node, ast.ClassDef)]
+
+
 def rooms() -> set[str]:
     """Return every folder of the package."""
     return {
@@ -220,6 +225,19 @@ def test_what_must_stay_light_imports_nothing_heavy() -> None:
                 else:
                     continue
                 assert roots <= standard | allowed | {"recall"}, f"{name} imports {roots}"
+
+
+def test_all_errors_stand_in_one_tree() -> None:
+    """Beside it one would have no type on the wire."""
+    tree = {node.name for node in classes("contract.errors")}
+    wrong = [
+        f"{name}.{node.name}"
+        for name in modules()
+        if name != "contract.errors"
+        for node in classes(name)
+        if any(getattr(base, "attr", getattr(base, "id", "")) in tree for base in node.bases)
+    ]
+    assert wrong == []
 
 
 def test_nothing_imports_a_private_name_of_another_module() -> None:

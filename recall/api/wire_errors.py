@@ -24,24 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recall.api")
 
-#: Every error's status and its type on the wire. A class that is not here is its base's.
-WIRE: dict[type[errors.RecallError], tuple[int, str]] = {
-    errors.RecallError: (500, "recall_error"),
-    errors.Invalid: (422, "invalid"),
-    errors.Unauthorized: (401, "unauthorized"),
-    errors.Forbidden: (403, "forbidden"),
-    errors.NotFound: (404, "not_found"),
-    errors.Unavailable: (503, "unavailable"),
-    errors.Overloaded: (503, "overloaded"),
-    errors.NotReady: (503, "not_ready"),
-    errors.Broken: (500, "broken"),
-    errors.Misconfigured: (500, "misconfigured"),
-    errors.SchemaRefused: (500, "schema_refused"),
-    errors.ModelMismatch: (500, "model_mismatch"),
-    errors.ModelMissing: (500, "model_missing"),
-    errors.ModelCorrupt: (500, "model_corrupt"),
-    errors.SourceUnreadable: (500, "source_unreadable"),
-}
 #: Types of what HTTP itself refuses; any other status is the request's own fault, or ours.
 HTTP = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
 #: Seconds that the rest of a refused body is taken.
@@ -85,11 +67,6 @@ async def refuse(response: JSONResponse, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
-def wire(error: errors.RecallError) -> tuple[int, str]:
-    """Return an error's status and its type on the wire."""
-    return next(WIRE[kind] for kind in type(error).__mro__ if kind in WIRE)
-
-
 class LastResort:
     """Middleware for errors that nobody foresaw: a sentence for the caller, a traceback logged."""
 
@@ -128,7 +105,7 @@ def explained(error: errors.RecallError) -> JSONResponse:
     headers = {}
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(math.ceil(error.again))
-    return answer(*wire(error), str(error), getattr(error, "field", None), headers)
+    return answer(*errors.on_the_wire(error), str(error), getattr(error, "field", None), headers)
 
 
 async def _recall_error(request: Request, error: Exception) -> JSONResponse:

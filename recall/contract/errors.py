@@ -89,3 +89,29 @@ class ModelCorrupt(RecallError):
 
 class SourceUnreadable(RecallError):
     """A backfill was pointed at something that it cannot read."""
+
+
+#: The HTTP status of every error and its type on the wire. Callers rely on the types: a type stays
+#: when its class is renamed.
+WIRE: dict[type[RecallError], tuple[int, str]] = {
+    RecallError: (500, "recall_error"),
+    Invalid: (422, "invalid"),
+    Unauthorized: (401, "unauthorized"),
+    Forbidden: (403, "forbidden"),
+    NotFound: (404, "not_found"),
+    Unavailable: (503, "unavailable"),
+    Overloaded: (503, "overloaded"),
+    NotReady: (503, "not_ready"),
+    Broken: (500, "broken"),
+    Misconfigured: (500, "misconfigured"),
+    SchemaRefused: (500, "schema_refused"),
+    ModelMismatch: (500, "model_mismatch"),
+    ModelMissing: (500, "model_missing"),
+    ModelCorrupt: (500, "model_corrupt"),
+    SourceUnreadable: (500, "source_unreadable"),
+}
+
+
+def on_the_wire(error: RecallError) -> tuple[int, str]:
+    """Return an error's HTTP status and its type on the wire, those of its base without a row."""
+    return next(WIRE[kind] for kind in type(error).__mro__ if kind in WIRE)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from test_api import WAIT, ask, count, error, post, turn
 
-from recall.api import wire_errors as at_the_boundary
 from recall.api.wire_errors import LastResort
 from recall.contract import errors
 
@@ -249,17 +248,35 @@ async def test_a_fault_behind_half_an_answer_breaks_it_off() -> None:
 
 
 def test_the_types_on_the_wire_stay() -> None:
-    class Newer(errors.Overloaded):
-        pass
-
-    for error_type, expected in {
+    """Written down a second time: a caller's code compares with these words."""
+    promised = {
+        errors.RecallError: (500, "recall_error"),
         errors.Invalid: (422, "invalid"),
         errors.Unauthorized: (401, "unauthorized"),
+        errors.Forbidden: (403, "forbidden"),
         errors.NotFound: (404, "not_found"),
         errors.Unavailable: (503, "unavailable"),
         errors.Overloaded: (503, "overloaded"),
+        errors.NotReady: (503, "not_ready"),
+        errors.Broken: (500, "broken"),
         errors.Misconfigured: (500, "misconfigured"),
-        errors.RecallError: (500, "recall_error"),
-        Newer: (503, "overloaded"),
-    }.items():
-        assert at_the_boundary.wire(error_type("x")) == expected
+        errors.SchemaRefused: (500, "schema_refused"),
+        errors.ModelMismatch: (500, "model_mismatch"),
+        errors.ModelMissing: (500, "model_missing"),
+        errors.ModelCorrupt: (500, "model_corrupt"),
+        errors.SourceUnreadable: (500, "source_unreadable"),
+    }
+    assert promised == errors.WIRE
+
+
+def test_every_error_has_a_type_of_its_own_on_the_wire() -> None:
+    classes = [each for each in vars(errors).values() if isinstance(each, type)]
+    assert [each for each in classes if each not in errors.WIRE] == []
+    assert len({kind for _, kind in errors.WIRE.values()}) == len(errors.WIRE)
+
+
+def test_an_error_without_a_type_has_that_of_its_base() -> None:
+    class Newer(errors.Overloaded):
+        pass
+
+    assert errors.on_the_wire(Newer("x")) == (503, "overloaded")
