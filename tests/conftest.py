@@ -22,7 +22,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
@@ -37,6 +37,7 @@ import pytest
 
 from recall.base import urls
 from recall.base.settings import Settings
+from recall.base.supervisor import supervised
 from recall.chaos import pooler
 from recall.chaos.neon import Neon
 from recall.database.units import Database
@@ -418,6 +419,14 @@ def searcher(database: Database, profile: Profile, model: Model) -> Searcher:
 @pytest.fixture
 def worker(database: Database, model: Model, profile: Profile, settings: Settings) -> Worker:
     return Worker(database, model.documents, profile, settings)
+
+
+@asynccontextmanager
+async def running_worker(worker: Worker) -> AsyncIterator[None]:
+    """Run `worker` beside the block; it gives back what is not done when the block ends."""
+    async with supervised() as supervisor:
+        worker.start(supervisor)
+        yield
 
 
 @dataclass

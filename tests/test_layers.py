@@ -89,7 +89,7 @@ INSIDE = {
         "director",
         "ordeal",
     ),
-    "runtime": ("listening sample status service", "duties"),
+    "runtime": ("listening reach sample service status", "parts"),
     "api": (
         "answers connection counters given_up wire_errors",
         "gate",
@@ -110,7 +110,9 @@ INSIDE = {
     "cli": (
         "frame terminal bench_report backfill_run follow_run",
         "chaos_report",
-        "asking histories keys_command measuring serving upkeep",
+        "bench_command chaos_command doctor_command eval_command histories keys_command "
+        "language_command migrate_command retry_command search_command serve_command "
+        "status_command worker_command",
     ),
 }
 

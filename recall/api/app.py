@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -17,16 +16,14 @@ from recall.api.gate import Gate, KeyFirst, check_bind
 from recall.api.given_up import GivenUp
 from recall.api.wire_errors import LastResort
 from recall.memory import keys
-from recall.runtime.duties import duties
-from recall.runtime.sample import load_sample
+from recall.runtime.parts import serving
 from recall.runtime.service import DEFAULT_TENANT, open_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from recall.base.settings import Settings
-
-log = logging.getLogger("recall.api")
+    from recall.runtime.service import Service
 
 
 @asynccontextmanager
@@ -35,21 +32,16 @@ async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
 
     Raises what opening raises, and Misconfigured when the network would be served without keys.
     """
-    async with open_service(settings) as service:
+
+    async def gate(service: Service) -> None:
         default = await keys.caller_of(service.database, DEFAULT_TENANT)
-        gate = Gate(service.database, default, settings.host)
+        app.state.gate = Gate(service.database, default, settings.host)
         await check_bind(service.database, settings.host)
-        if settings.embedded and settings.sample:
-            loaded = await load_sample(service.database, default)
-            if loaded:
-                # A first question comes at once, and must find something.
-                log.info("Indexing the sample history: %d memories to ask about", loaded)
-                await service.worker.drain()
-        app.state.service, app.state.gate = service, gate
-        async with duties(service) as supervisor:
-            app.state.supervisor = supervisor
-            app.state.metrics.watch(supervisor)
-            yield
+
+    async with open_service(settings, serving(gate, settings.worker)) as service:
+        app.state.service = service
+        app.state.metrics.watch(service.supervisor)
+        yield
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from recall.api.answers import Json
 from recall.api.counters import Metrics
 from recall.api.gate import Asker, Running
-from recall.base.supervisor import Supervisor
 from recall.contract.errors import NotReady
 from recall.contract.limits import LARGEST_BATCH, LARGEST_ID
 from recall.contract.values import Value
@@ -31,10 +30,10 @@ class Chosen(Value):
 
 
 @routes.get("/status")
-async def get_status(request: Request, caller: Asker, running: Running) -> Json:
+async def get_status(caller: Asker, running: Running) -> Json:
     """Return how much is remembered, how much of it waits, and what does not run."""
     found = await status(running.database, caller, running.profile)
-    watching: Supervisor = request.app.state.supervisor
+    watching = running.supervisor
     said = [*watching.complaints(needed=True), *watching.complaints(needed=False)]
     return Json(found | {"not_running": said})
 
@@ -53,13 +52,13 @@ async def get_metrics(request: Request) -> Response:
 
 
 @routes.get("/ready")
-async def get_ready(request: Request, running: Running) -> Json:
+async def get_ready(running: Running) -> Json:
     """Say whether a question would be answered and a memory indexed now.
 
     503 names what does not run and is needed for either, `degraded` what else does not run.
     """
     await ready(running.database)
-    watching: Supervisor = request.app.state.supervisor
+    watching = running.supervisor
     if lacking := watching.complaints(needed=True):
         raise NotReady(" ".join(lacking))
     degraded = watching.complaints(needed=False)

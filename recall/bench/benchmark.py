@@ -25,6 +25,7 @@ from recall.embedding.cores import usable_cores
 from recall.embedding.measure import measure
 from recall.evaluate.scratch import scratch_database
 from recall.memory import keys
+from recall.runtime.parts import LOAD
 from recall.runtime.service import DEFAULT_TENANT, open_service
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ from pg_extension where extname = 'vector'
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Plan:
     """What to measure."""
 
     corpus: Path | None
@@ -93,26 +94,26 @@ class Measured:
     notes: list[str]
 
 
-async def run(settings: Settings, wanted: Wanted, say: Say) -> Results:
-    """Measure what is `wanted`; `say` is told what is going on."""
-    wanted.check()
+async def run_benchmark(settings: Settings, plan: Plan, say: Say) -> Results:
+    """Measure what `plan` asks for; `say` is told what is going on."""
+    plan.check()
     say("reading the corpus")
-    corpus = _corpus(wanted)
-    with scratch_database(settings, wanted.keep) as scratch:
-        async with open_service(scratch) as service:
-            found = await _Run(service, corpus, wanted, say).measure()
-            if wanted.keep:
+    corpus = _corpus(plan)
+    with scratch_database(settings, plan.keep) as scratch:
+        async with open_service(scratch, LOAD) as service:
+            found = await _Run(service, corpus, plan, say).measure()
+            if plan.keep:
                 found.notes.append(f"kept: {_name_of_database(scratch)}")
     say("storing, beside a bare COPY")
     with scratch_database(settings) as scratch:
-        async with open_service(scratch) as service:
-            messages = corpus.messages(0, min(wanted.memories, MOST_ROWS))
+        async with open_service(scratch, LOAD) as service:
+            messages = corpus.messages(0, min(plan.memories, MOST_ROWS))
             ingest = await measure_ingest(service, messages, found.loaded)
     tenants = None
-    if wanted.tenants:
-        each = min(TENANT_MEMORIES, wanted.memories)
-        say(f"a tenant of {each:,} memories beside {wanted.tenants - 1:,} others")
-        tenants = await measure_tenants(settings, corpus, wanted.tenants, each, wanted.questions)
+    if plan.tenants:
+        each = min(TENANT_MEMORIES, plan.memories)
+        say(f"a tenant of {each:,} memories beside {plan.tenants - 1:,} others")
+        tenants = await measure_tenants(settings, corpus, plan.tenants, each, plan.questions)
     return Results(
         found.machine,
         found.embedding,
@@ -129,10 +130,10 @@ async def run(settings: Settings, wanted: Wanted, say: Say) -> Results:
 class _Run:
     """One database that grows, and what is measured on the way."""
 
-    def __init__(self, service: Service, corpus: Corpus, wanted: Wanted, say: Say) -> None:
+    def __init__(self, service: Service, corpus: Corpus, plan: Plan, say: Say) -> None:
         self._service = service
         self._corpus = corpus
-        self._wanted = wanted
+        self._plan = plan
         self._say = say
         self._fresh = questions(corpus)
         self._notes: list[str] = []
@@ -142,7 +143,7 @@ class _Run:
         self._say("embedding, beside SentenceTransformer.encode")
         embedding = self._embedding()
         caller = await keys.caller_of(self._service.database, DEFAULT_TENANT)
-        sizes = sorted({*self._wanted.growth, self._wanted.memories})
+        sizes = sorted({*self._plan.growth, self._plan.memories})
         loader = Loader(self._service, self._corpus, sizes[-1])
         asking = Asking(self._service, caller, self._fresh)
         steps: list[Loaded] = []
@@ -153,25 +154,25 @@ class _Run:
             self._say(f"storing and indexing up to {size:,} memories")
             steps.append(await loader.grow(caller, size))
             self._say(f"asking {size:,} memories")
-            points.append(await measure_point(asking, self._wanted.questions, size, steps[-1]))
-            if size == self._wanted.memories:
+            points.append(await measure_point(asking, self._plan.questions, size, steps[-1]))
+            if size == self._plan.memories:
                 asked = await self._ask(caller)
                 for part in PARTS:
                     self._say(f"asking {100 * part:g} % of them")
                     scopes.append(
                         await measure_quality(
-                            self._service, caller, self._fresh, self._wanted.questions, part
+                            self._service, caller, self._fresh, self._plan.questions, part
                         )
                     )
         # The engine's share is told of lines that were all embedded, none of them moved.
         whole = [step for step in steps if step.anew == step.rows] or steps[:1]
-        quality = points[sizes.index(self._wanted.memories)].quality
+        quality = points[sizes.index(self._plan.memories)].quality
         return Measured(
             self._machine(), embedding, whole[-1], asked, quality, scopes, points, self._notes
         )
 
     async def _ask(self, caller: Caller) -> list[Asked]:
-        clients = self._wanted.clients
+        clients = self._plan.clients
         async with served(self._service.settings, max(clients)) as http:
             if http is None:
                 self._notes.append("HTTP was not measured: pip install 'recall[notebook]'.")
@@ -180,12 +181,12 @@ class _Run:
             for mode in get_args(Mode):
                 for at_once in clients:
                     self._say(f"asking in mode {mode}, {at_once} at once")
-                    asked += await asking.measure(mode, at_once, self._wanted.questions)
+                    asked += await asking.measure(mode, at_once, self._plan.questions)
         return asked
 
     def _embedding(self) -> Embedding:
         embedder = self._service.model.embedder
-        size = min(MOST_EMBEDDED, max(50, self._wanted.memories // 4))
+        size = min(MOST_EMBEDDED, max(50, self._plan.memories // 4))
         texts = embedded_texts(embedder, self._corpus.messages(0, size))
         found = measure(embedder, texts)
         against = "SentenceTransformer.encode, float32"
@@ -216,14 +217,14 @@ class _Run:
             "model": self._service.profile.model,
             "corpus": self._corpus.name,
             "lines": len(self._corpus.lines),
-            "memories": self._wanted.memories,
+            "memories": self._plan.memories,
         }
 
 
-def _corpus(wanted: Wanted) -> Corpus:
-    if wanted.corpus:
-        return read_corpus(wanted.corpus)
-    size = max(wanted.memories, *wanted.growth, wanted.tenants * TENANT_MEMORIES)
+def _corpus(plan: Plan) -> Corpus:
+    if plan.corpus:
+        return read_corpus(plan.corpus)
+    size = max(plan.memories, *plan.growth, plan.tenants * TENANT_MEMORIES)
     # One line in twenty is held out.
     return made_up(made_up_history(min(size, MOST_MADE_UP) * 20 // 19 + 20))
 

@@ -16,7 +16,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#8C8C8C"
 COLOURS = {"hybrid": BLUE, "semantic": GREEN, "keyword": ORANGE}
 
 
-def draw(results: Results, folder: Path) -> list[Path]:
+def draw_figures(results: Results, folder: Path) -> list[Path]:
     """Draw latency, growth and ingest into PNG files in `folder`, and return their paths."""
     try:
         import matplotlib.pyplot as plt

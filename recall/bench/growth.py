@@ -16,6 +16,7 @@ from recall.bench.questioning import Asking
 from recall.evaluate.scratch import scratch_database
 from recall.indexing import graph
 from recall.memory import keys
+from recall.runtime.parts import LOAD
 from recall.runtime.service import open_service
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def measure_tenants(
         services = []
         for count in (tenants, 1):
             scratch = stack.enter_context(scratch_database(settings))
-            service = await stack.enter_async_context(open_service(scratch))
+            service = await stack.enter_async_context(open_service(scratch, LOAD))
             services.append(service)
             await _populate(service, corpus, count, each)
         fresh = questions(corpus)

@@ -84,7 +84,7 @@ class Report:
         return not any(self.differences.values())
 
 
-def run(settings: Settings, order: Order, say: Say) -> Report:
+def run_ordeal(settings: Settings, order: Order, say: Say) -> Report:
     """Hurt, heal, check, and return what came of it; `say` is called with what goes on.
 
     Logs of the processes are kept when something is wrong. Raises Misconfigured for a database that

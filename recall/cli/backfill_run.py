@@ -20,7 +20,9 @@ from recall.contract.errors import RecallError
 from recall.contract.values import Message
 from recall.indexing import graph
 from recall.memory import keys
-from recall.runtime.service import open_database, open_service
+from recall.runtime.parts import LOAD
+from recall.runtime.reach import open_database
+from recall.runtime.service import open_service
 from recall.sources.opening import open_source
 from recall.sources.recognition import recognise
 from recall.sources.source import Skipped
@@ -242,7 +244,7 @@ def _compare(tally: Tally, counted: int | None, wanted: Wanted) -> None:
 
 async def _index(settings: Settings, waiting: int) -> None:
     async with (
-        open_service(settings) as service,
+        open_service(settings, LOAD) as service,
         graph.deferred(settings, lambda said: console.print(said, highlight=False)),
     ):
         began, done = time.monotonic(), 0

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from recall.base.supervisor import supervised
-from recall.database.bell import ALONE, JOBS, SOURCES, Bell
+from recall.database.bell import ALONE, SOURCES, Bell
 from recall.memory import keys
-from recall.runtime.service import open_database, open_service, running_worker
+from recall.runtime.parts import FOLLOW
+from recall.runtime.reach import open_database
+from recall.runtime.service import open_service
 from recall.schema import migrate
 from recall.sync.follow import Follower, News
 from recall.sync.register import register, registered, unregister
@@ -36,11 +38,8 @@ async def run(settings: Settings, tenant: str, followed: Followed, index: bool) 
     async with AsyncExitStack() as stack:
         worker = None
         if index:
-            service = await stack.enter_async_context(open_service(settings))
+            service = await stack.enter_async_context(open_service(settings, FOLLOW))
             database, worker = service.database, service.worker
-            await stack.enter_async_context(running_worker(worker))
-            bell = Bell(database, service.direct_url, {JOBS: worker.nudge}, ALONE)
-            await stack.enter_async_context(_listening("Listening to other processes", bell))
         else:
             database = await stack.enter_async_context(open_database(settings))
         said = Said()

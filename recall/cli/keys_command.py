@@ -20,7 +20,7 @@ def keys_create(
 
     async def work() -> None:
         from recall.memory import keys
-        from recall.runtime.service import open_database
+        from recall.runtime.reach import open_database
 
         async with open_database(read_settings()) as database:
             typer.echo(await keys.create(database, tenant, name))
@@ -34,7 +34,7 @@ def keys_list() -> None:
 
     async def work() -> None:
         from recall.memory import keys
-        from recall.runtime.service import open_database
+        from recall.runtime.reach import open_database
         from recall.schema import migrate
 
         async with open_database(read_settings(), migrate.check) as database:
@@ -51,7 +51,7 @@ def keys_revoke(id: Annotated[int, typer.Argument(help="The key's number.")]) ->
 
     async def work() -> None:
         from recall.memory import keys
-        from recall.runtime.service import open_database
+        from recall.runtime.reach import open_database
 
         async with open_database(read_settings()) as database:
             await keys.revoke(database, id)

@@ -11,6 +11,7 @@ from recall.evaluate.asked import ask, by_reciprocal_rank, in_mode, load, summar
 from recall.evaluate.scratch import scratch_database
 from recall.evaluate.sets import read_set
 from recall.retrieval.search import Searcher
+from recall.runtime.parts import LOAD
 from recall.runtime.service import open_service
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _rankings(service: Service, wanted: Comparison) -> dict[str, Ranking]:
     return rankings
 
 
-async def run(settings: Settings, file: Path, wanted: Comparison) -> dict[str, Summary]:
+async def run_evaluation(settings: Settings, file: Path, wanted: Comparison) -> dict[str, Summary]:
     """Load the set into a scratch database, ask its questions, and return the summaries by name.
 
     Raises Invalid for a mode that there is not, and what opening the set and the service raise.
@@ -55,7 +56,7 @@ async def run(settings: Settings, file: Path, wanted: Comparison) -> dict[str, S
     chosen = read_set(file)
     summaries: dict[str, Summary] = {}
     with scratch_database(settings) as scratch:
-        async with open_service(scratch) as service:
+        async with open_service(scratch, LOAD) as service:
             callers = await load(service, chosen)
             for name, ranking in _rankings(service, wanted).items():
                 summaries[name] = summarise(await ask(chosen, callers, ranking))

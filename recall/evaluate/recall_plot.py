@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from recall.evaluate.asked import Summary
 
 
-def draw(title: str, summaries: dict[str, Summary], path: Path) -> None:
+def draw_recall(title: str, summaries: dict[str, Summary], path: Path) -> None:
     """Draw R@k with its 95 % interval by depth, a line a ranking, into `path`.
 
     Raises Misconfigured without matplotlib.

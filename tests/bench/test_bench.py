@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from recall.bench.benchmark import Wanted
+from recall.bench.benchmark import Plan
 from recall.bench.corpus import ADDED, made_up, questions, read_corpus
 from recall.bench.load import Repeating
 from recall.bench.made_up_history import made_up_history
@@ -106,7 +106,7 @@ def test_a_run_that_fails_leaves_nothing(here: str, monkeypatch: pytest.MonkeyPa
 def test_what_is_out_of_bounds_is_named(given: dict[str, Any]) -> None:
     whole: dict[str, Any] = {"corpus": None, "memories": 300, "clients": (1,), "questions": 5}
     with pytest.raises(Invalid, match=next(iter(given))):
-        Wanted(**whole | given).check()
+        Plan(**whole | given).check()
 
 
 def test_a_made_up_history_is_the_same_every_time() -> None:

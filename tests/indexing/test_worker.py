@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import running_worker
 
 from recall.base.supervisor import supervised
 from recall.contract.errors import Broken, Unavailable
@@ -15,7 +16,6 @@ from recall.contract.values import Message, Note, Question
 from recall.indexing.worker import Worker
 from recall.memory import memories
 from recall.memory.memories import BACKFILL
-from recall.runtime.service import running_worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

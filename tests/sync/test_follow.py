@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import running_worker
 
 from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message, Question
 from recall.memory import memories
-from recall.runtime.service import running_worker
 from recall.sync import follow as module
 from recall.sync.backfill import backfill
 from recall.sync.follow import Follower, Lately, News

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from conftest import running_worker
 from test_follow import OPENZESS, made, say, soon
 
 from recall.base.supervisor import supervised
 from recall.contract.errors import Invalid, SourceUnreadable
 from recall.database.bell import REGISTER, SOURCES, Bell
 from recall.memory import keys
-from recall.runtime.duties import AT_ONCE
-from recall.runtime.service import running_worker
+from recall.runtime.parts import AT_ONCE
 from recall.sync import follow
 from recall.sync import followers as module
 from recall.sync.follow import Follower, News

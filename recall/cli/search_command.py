@@ -1,4 +1,4 @@
-"""The command that asks."""
+"""`recall search`: one question, asked of the database as it is."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def search(
         from recall.contract.refusals import sentence
         from recall.contract.values import Question
         from recall.memory import keys
+        from recall.runtime.parts import ASK
         from recall.runtime.service import open_service
-        from recall.schema import migrate
 
         given = {"user_id": user, "since": since, "until": until}
         try:
@@ -46,7 +46,7 @@ def search(
             )
         except ValidationError as error:
             raise Invalid(sentence(error)[1]) from error
-        async with open_service(read_settings(), migrate.check) as service:
+        async with open_service(read_settings(), ASK) as service:
             caller = await keys.known_caller(service.database, tenant)
             answer = await service.searcher.recall(caller, question)
         if as_json:

@@ -1,4 +1,4 @@
-"""Commands that stay: the service and its workers."""
+"""`recall serve`: HTTP, with a worker inside."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from recall.base.settings import Settings
 
-#: Hosts that only this machine reaches; for others there must be a key.
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 #: Seconds that requests under way have to be answered when the service is told to stop.
 ANSWERS = 2
 
@@ -37,21 +35,9 @@ def serve(
 
         settings = read_settings(host=host, port=port)
         with bound(settings.host, settings.port) as sockets:
-            await _check_bind(settings)
             await _serve(settings, sockets)
 
     run(work())
-
-
-async def _check_bind(settings: Settings) -> None:
-    """Refuse to serve the network without keys, before a model is loaded."""
-    if settings.host in LOOPBACK:
-        return
-    from recall.api.gate import check_bind
-    from recall.runtime.service import open_database
-
-    async with open_database(settings) as database:
-        await check_bind(database, settings.host)
 
 
 async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
@@ -97,30 +83,3 @@ def _leave(
     """Let the worker give back what it holds while the last requests are answered."""
     stop()
     leave(number, frame)
-
-
-@app.command()
-def worker(
-    once: Annotated[bool, typer.Option(help="Stop when nothing is due.")] = False,
-) -> None:
-    """Index queued memories, beside any number of other workers."""
-    log()
-
-    async def work() -> None:
-        import signal
-
-        from recall.runtime.duties import duties
-        from recall.runtime.service import open_service
-
-        async with open_service(read_settings()) as service:
-            if once:
-                typer.echo(f"{await service.worker.drain()} memories indexed")
-                return
-            told = asyncio.Event()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, told.set)
-            async with duties(service, alone=True):
-                logging.getLogger("recall").info("Indexing what is queued, now and from now on")
-                await told.wait()
-
-    run(work())
