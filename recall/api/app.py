@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(KeyFirst)
     app.add_middleware(LastResort)
     app.add_middleware(Timing, metrics=app.state.metrics)
-    wire_errors.register(app)
+    wire_errors.answer_errors(app)
     for routes in (reading.routes, writing.routes, operations.routes):
         app.include_router(routes)
     return app

@@ -14,7 +14,7 @@ from starlette.routing import Match
 
 from recall.contract import errors
 from recall.contract.limits import LONGEST_ID
-from recall.contract.refusals import explain
+from recall.contract.refusals import field_and_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ LINGER = 1.0
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
 
-def register(app: FastAPI) -> None:
+def answer_errors(app: FastAPI) -> None:
     """Make `app` answer every error in recall's form."""
     app.add_exception_handler(errors.RecallError, _recall_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
@@ -122,7 +122,7 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
         return answer(400, "invalid", f"The body is not JSON: {detail}.")
     if not loc and where == "body" and wrong["type"] != "value_error":
         return answer(422, "invalid", "The body must be a JSON object.")
-    field, message = explain(loc, wrong)
+    field, message = field_and_sentence(loc, wrong)
     return answer(422, "invalid", message, field)
 
 

@@ -22,7 +22,7 @@ from recall.bench.questioning import Asking
 from recall.contract.errors import Invalid
 from recall.contract.values import Mode
 from recall.embedding.cores import usable_cores
-from recall.embedding.measure import measure
+from recall.embedding.measure import compare_with_library
 from recall.evaluate.scratch import scratch_database
 from recall.memory import keys
 from recall.runtime.parts import LOAD
@@ -188,7 +188,7 @@ class _Run:
         embedder = self._service.model.embedder
         size = min(MOST_EMBEDDED, max(50, self._plan.memories // 4))
         texts = embedded_texts(embedder, self._corpus.messages(0, size))
-        found = measure(embedder, texts)
+        found = compare_with_library(embedder, texts)
         against = "SentenceTransformer.encode, float32"
         return Embedding(
             found["engine"],

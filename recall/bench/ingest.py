@@ -40,7 +40,7 @@ async def measure_ingest(service: Service, messages: Sequence[Message], loaded: 
         for turn in range(ROUNDS):
             callers = [await keys.caller_of(service.database, f"{turn}/{n}") for n in range(2)]
             parsed.append(await store(service, callers[0], InMemory(f"{turn}", messages)))
-            bare.append(copy(service, messages))
+            bare.append(copy_bare(service, messages))
             read.append(await store(service, callers[1], open_source(str(file), "jsonl")))
     rows = len(messages)
     stored, floor, with_reading = (rows / median(seconds) for seconds in (parsed, bare, read))
@@ -60,7 +60,7 @@ def indexed(loaded: Loaded) -> Figure:
     return figure(loaded.indexed_per_second, loaded.bare_per_second, "memories/s", against)
 
 
-def copy(service: Service, messages: Sequence[Message]) -> float:
+def copy_bare(service: Service, messages: Sequence[Message]) -> float:
     """Copy the rows into a bare table; return the seconds, the commit included."""
     rows = [(m.session_id, m.role, m.author, m.key, m.content, m.created_at) for m in messages]
     with connect(service) as connection:

@@ -56,7 +56,7 @@ def wait_until_empty(url: str, seconds: float) -> tuple[float, int]:
         time.sleep(0.2)
 
 
-def differences(url: str, book: Book) -> dict[str, list[str]]:
+def differences_from(url: str, book: Book) -> dict[str, list[str]]:
     """Return by kind what is not as it must be; a kind without findings has an empty list."""
     with psycopg.connect(url, autocommit=True) as connection:
         rows = [Row(*row) for row in connection.execute(MEMORIES).fetchall()]

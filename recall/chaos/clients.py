@@ -26,7 +26,7 @@ WORDS = [
 ]
 
 
-class Answer(NamedTuple):
+class Answered(NamedTuple):
     """What a service answered: a status of HTTP, and the JSON.
 
     Without an answer the status is UNSENT, when the request cannot have arrived, or UNANSWERED.
@@ -39,19 +39,19 @@ class Answer(NamedTuple):
 UNSENT, UNANSWERED = 0, -1
 
 
-class Service:
+class Endpoint:
     """One `recall serve`, asked over a connection of each request's own."""
 
     def __init__(self, port: int) -> None:
         self._port = port
 
-    def ask(self, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> Answer:
+    def ask(self, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> Answered:
         """Send a request and return the answer; never raises."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=patience)
         try:
             connection.connect()
         except OSError:
-            return Answer(UNSENT)
+            return Answered(UNSENT)
         try:
             connection.request(
                 method,
@@ -60,9 +60,9 @@ class Service:
                 {"Content-Type": "application/json"},
             )
             answer = connection.getresponse()
-            return Answer(answer.status, json.loads(answer.read() or b"null"))
+            return Answered(answer.status, json.loads(answer.read() or b"null"))
         except (OSError, http.client.HTTPException, ValueError):
-            return Answer(UNANSWERED)
+            return Answered(UNANSWERED)
         finally:
             connection.close()
 
@@ -71,7 +71,12 @@ class Client:
     """One client: its requests follow from its seed, their outcomes from the faults meanwhile."""
 
     def __init__(
-        self, number: int, seed: int, services: Sequence[Service], book: Book, stop: threading.Event
+        self,
+        number: int,
+        seed: int,
+        services: Sequence[Endpoint],
+        book: Book,
+        stop: threading.Event,
     ) -> None:
         self._name = f"c{number}"
         self._random = random.Random(f"{seed}-{number}")
@@ -207,7 +212,7 @@ class Client:
         words = self._random.choices(WORDS, k=self._random.choice([4, 12, 40]))
         return f"{card.tag} take {card.edits} {' '.join(words)}"
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Answer:
+    def _ask(self, method: str, path: str, body: Any = None) -> Answered:
         began = time.monotonic()
         answer = self._random.choice(self._services).ask(method, path, body)
         named = {UNSENT: "refused", UNANSWERED: "no answer"}

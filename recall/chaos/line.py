@@ -127,7 +127,7 @@ class Line:
                 self._writer.write(b"N")
             elif tls is not None and not encrypted and code != wire.CANCEL_REQUEST:
                 self._writer.write(
-                    wire.refusal("28000", "connection is insecure (try sslmode=require)")
+                    wire.error_response("28000", "connection is insecure (try sslmode=require)")
                 )
                 await self._writer.drain()
                 return None
@@ -179,7 +179,7 @@ class Line:
         sink: asyncio.StreamWriter,
         upward: bool,
     ) -> None:
-        network, messages = self._network, wire.Messages()
+        network, messages = self._network, wire.MessageStream()
         now = asyncio.get_running_loop().time
         while True:
             at, data = await arrived.get()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from recall.chaos import checks
 from recall.chaos.book import Book
-from recall.chaos.clients import Client, Service
+from recall.chaos.clients import Client, Endpoint
 from recall.chaos.director import Director
 from recall.chaos.ports import free_port
 from recall.chaos.processes import FAREWELL, Process, environment
@@ -96,7 +96,7 @@ def run_ordeal(settings: Settings, order: Order, say: Say) -> Report:
             say(sentence)
         ports = [free_port() for _ in range(2)]
         processes = _processes(settings, stage, ports)
-        services = [Service(port) for port in ports]
+        services = [Endpoint(port) for port in ports]
         with _running(processes):
             say("starting")
             if said := _not_ready(services, START):
@@ -108,7 +108,7 @@ def run_ordeal(settings: Settings, order: Order, say: Say) -> Report:
             unfound = _unfound(book, services[0]) if not waiting else []
             ended = {process.name: process.end() for process in processes}
         _fill(report, book, processes, ended)
-        wrong = checks.differences(stage.url, book)
+        wrong = checks.differences_from(stage.url, book)
         wrong |= {"still waiting": [f"{waiting} memories"] if waiting else []}
         wrong["not ready"] = not_ready
         wrong |= {"not found by its words": unfound, "does not end": _not_ended(ended)}
@@ -131,7 +131,7 @@ def _put_away() -> Iterator[None]:
 
 
 def _make_trouble(
-    order: Order, stage: Stage, processes: list[Process], services: list[Service], say: Say
+    order: Order, stage: Stage, processes: list[Process], services: list[Endpoint], say: Say
 ) -> Book:
     book, stop = Book(), threading.Event()
     clients = [Client(n, order.seed, services, book, stop) for n in range(order.clients)]
@@ -180,7 +180,7 @@ def _running(processes: list[Process]) -> Iterator[None]:
             process.end()
 
 
-def _not_ready(services: list[Service], seconds: float) -> list[str]:
+def _not_ready(services: list[Endpoint], seconds: float) -> list[str]:
     """Wait until every service is ready; return what those say that are not by then."""
     deadline = time.monotonic() + seconds
     said = []
@@ -193,7 +193,7 @@ def _not_ready(services: list[Service], seconds: float) -> list[str]:
     return said
 
 
-def _unfound(book: Book, service: Service) -> list[str]:
+def _unfound(book: Book, service: Endpoint) -> list[str]:
     """Return those of the newest memories, certainly there, that their first word does not find."""
     kept = [card for card in book.cards if card.kept][-LOOKED_FOR:]
     missing = []

@@ -35,14 +35,14 @@ def asks_cancel(opening: bytes) -> bool:
     return int.from_bytes(opening[4:8]) == CANCEL_REQUEST
 
 
-def refusal(state: str, text: str) -> bytes:
+def error_response(state: str, text: str) -> bytes:
     """Return an ErrorResponse that ends a connection."""
     fields = {"S": "FATAL", "V": "FATAL", "C": state, "M": text}
     body = b"".join(f"{name}{value}\0".encode() for name, value in fields.items()) + b"\0"
     return b"E" + struct.pack("!I", len(body) + 4) + body
 
 
-class Messages:
+class MessageStream:
     """Cuts a stream into messages, each a tag, four bytes of length, and a body."""
 
     def __init__(self) -> None:

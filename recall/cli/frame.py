@@ -58,7 +58,7 @@ class Commands(TyperGroup):
         except Exception as error:
             if _of_typer(error) or os.environ.get("RECALL_DEBUG"):
                 raise
-            typer.secho(f"recall: {sentence(error)}", err=True, fg="red")
+            typer.secho(f"recall: {one_line(error)}", err=True, fg="red")
             raise typer.Exit(1) from None
         return result
 
@@ -119,10 +119,10 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     runner.close()
 
 
-def sentence(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Return what an error that nobody caught says to a person, in one line."""
     if isinstance(error, ExceptionGroup):
-        return sentence(error.exceptions[0])
+        return one_line(error.exceptions[0])
     if isinstance(error, RecallError):
         return str(error)
     said = " ".join(str(error).split()) or "it says nothing more"

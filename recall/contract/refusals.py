@@ -18,10 +18,12 @@ def sentence(error: ValidationError, root: str = "") -> tuple[str, str]:
     The field reads like the JSON: "messages[3].content".
     """
     first = error.errors(include_url=False)[0]
-    return explain(first["loc"], first, root)
+    return field_and_sentence(first["loc"], first, root)
 
 
-def explain(loc: Sequence[int | str], wrong: Mapping[str, Any], root: str = "") -> tuple[str, str]:
+def field_and_sentence(
+    loc: Sequence[int | str], wrong: Mapping[str, Any], root: str = ""
+) -> tuple[str, str]:
     """Return (field, sentence) for one of pydantic's error records."""
     field = root
     for part in loc:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Batch:
+class TokenBatch:
     """A rectangle of token ids with the mask of real ones, both [rows, width]."""
 
     ids: Ids
@@ -26,7 +26,7 @@ def by_length(rows: Rows) -> Ids:
     return np.argsort(rows.lengths, kind="stable")
 
 
-def fill(rows: Rows, order: Ids, budget: int, pad: int) -> Iterator[Batch]:
+def fill(rows: Rows, order: Ids, budget: int, pad: int) -> Iterator[TokenBatch]:
     """Yield batches of at most `budget` tokens, padding included, in the order given.
 
     `order` must be ascending in length: the last row of a batch is then its width. A row longer
@@ -45,15 +45,15 @@ def fill(rows: Rows, order: Ids, budget: int, pad: int) -> Iterator[Batch]:
         first = last
 
 
-def rectangle(ids: Ids, starts: Ids, lengths: Ids, pad: int) -> Batch:
+def rectangle(ids: Ids, starts: Ids, lengths: Ids, pad: int) -> TokenBatch:
     """Return rows of a flat array as one padded rectangle, gathered without a loop over rows."""
     columns = np.arange(lengths[-1])
     real = columns < lengths[:, None]
     cells = np.minimum(starts[:, None] + columns, len(ids) - 1)
-    return Batch(np.where(real, ids[cells], pad), real.astype(np.int64))
+    return TokenBatch(np.where(real, ids[cells], pad), real.astype(np.int64))
 
 
-def padding_share(batches: Sequence[Batch]) -> float:
+def padding_share(batches: Sequence[TokenBatch]) -> float:
     """Return the share of all cells of the rectangles that hold padding, 0 to 1."""
     positions = sum(batch.mask.size for batch in batches)
     return 1.0 - sum(int(batch.mask.sum()) for batch in batches) / max(1, positions)

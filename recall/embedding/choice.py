@@ -51,13 +51,13 @@ class Trial:
         return self.mean_cosine >= mean and self.least_cosine >= least
 
 
-def fingerprint() -> dict[str, str]:
+def machine_fingerprint() -> dict[str, str]:
     """Return what the choice of an engine depends on: processor, GPU, libraries' versions."""
     libraries = ("torch", "sentence-transformers", "transformers", "tokenizers", "onnxruntime")
     return {
         "processor": processor(),
         "gpu": str(has_gpu()),
-        **{library: installed(library) for library in libraries},
+        **{library: library_version(library) for library in libraries},
     }
 
 
@@ -74,7 +74,7 @@ def processor() -> str:
     return " ".join(sorted(set(facts)))[:4000] or platform.processor() or platform.machine()
 
 
-def installed(library: str) -> str:
+def library_version(library: str) -> str:
     """Return a library's version, "absent" when it is not there."""
     try:
         return version(library)
@@ -87,7 +87,7 @@ def reopen(folder: ModelFolder, store: Store, engine: str, threads: int) -> Embe
 
     "auto" wants it where it was chosen on this processor with these libraries.
     """
-    wanted = store.chosen(fingerprint()) if engine == "auto" else engine
+    wanted = store.chosen(machine_fingerprint()) if engine == "auto" else engine
     if wanted != "cpu-int8" or not store.intact():
         return None
     from recall.embedding.engines.onnx_engine import OnnxEngine
@@ -118,7 +118,7 @@ def choose(folder: ModelFolder, store: Store, threads: int) -> Embedder:
     """
     from recall.embedding.engines import derive
 
-    known = store.chosen(fingerprint())
+    known = store.chosen(machine_fingerprint())
     if known is not None:
         return open_named(folder, store, known, threads)
     reference = derive.open_torch(folder, WHOLE, threads)
@@ -133,12 +133,12 @@ def choose(folder: ModelFolder, store: Store, threads: int) -> Embedder:
         except Misconfigured as reason:
             log.info("Engine %s is out: %s", engine, reason)
             continue
-        tested[engine] = try_out(candidate, expected)
+        tested[engine] = try_engine(candidate, expected)
         if tested[engine].passes(engine):
             passed[engine] = candidate
     best = max(passed, key=lambda engine: tested[engine].texts_per_second, default=WHOLE)
     log.info("Engine %s chosen for %s: %s", best, folder.name, tested)
-    store.choose(best, fingerprint(), {name: asdict(t) for name, t in tested.items()})
+    store.choose(best, machine_fingerprint(), {name: asdict(t) for name, t in tested.items()})
     return passed.get(best, reference)
 
 
@@ -151,7 +151,7 @@ def worth_trying(engine: str, passed: Container[str]) -> bool:
     return engine != "cpu-float32" or not passed
 
 
-def try_out(candidate: Embedder, expected: Vectors) -> Trial:
+def try_engine(candidate: Embedder, expected: Vectors) -> Trial:
     """Return how an engine's vectors agree with the `expected`, and its rate on the same texts."""
     cosines = agreement(trial_vectors(candidate), expected)
     begun = time.perf_counter()

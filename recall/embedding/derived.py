@@ -77,7 +77,7 @@ class Store:
             listing = listing_of(Path(temporary))
             for name in DERIVED:
                 (Path(temporary) / name).replace(self.folder / name)
-            write(self.folder / LISTING, listing)
+            replace_file(self.folder / LISTING, listing)
 
     def intact(self) -> bool:
         """Return whether the graph and its files are there, whole, and made by this RECIPE."""
@@ -107,7 +107,7 @@ class Store:
     def choose(self, engine: str, fingerprint: dict[str, str], tested: dict[str, Any]) -> None:
         """Remember an engine, where it was chosen and what it was chosen from."""
         choice = {"engine": engine, "fingerprint": fingerprint, "tested": tested}
-        write(self._choice(fingerprint), json.dumps(choice, indent=2))
+        replace_file(self._choice(fingerprint), json.dumps(choice, indent=2))
 
     def _choice(self, fingerprint: dict[str, str]) -> Path:
         # A file per kind of machine: several may share a home.
@@ -134,7 +134,7 @@ def digest_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write(file: Path, text: str) -> None:
+def replace_file(file: Path, text: str) -> None:
     """Replace a file as a whole: a reader sees the old text or the new one, never a part."""
     temporary = file.with_name(f".{file.name}-{os.getpid()}")
     temporary.write_text(text)

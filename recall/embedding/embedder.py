@@ -12,7 +12,7 @@ from recall.embedding.batches import by_length, fill
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from recall.embedding.batches import Batch
+    from recall.embedding.batches import TokenBatch
     from recall.embedding.identity import ModelFolder, ModelIdentity
     from recall.embedding.tokens import Ids, Offsets, Reading, Tokens
 
@@ -67,7 +67,7 @@ class Engine(Protocol):
         """Return the tokens that a batch should hold when there are so many in all."""
         ...
 
-    def run(self, batches: Iterable[Batch]) -> Vectors:
+    def run(self, batches: Iterable[TokenBatch]) -> Vectors:
         """Return the unit vectors of all rows of all batches, [rows, dimension]."""
         ...
 
@@ -103,11 +103,11 @@ class TokenEmbedder:
         """Return for each text the (start, end) characters of its tokens, without special ones."""
         return self._tokens.offsets(texts)
 
-    def document_batches(self, texts: Sequence[str]) -> list[Batch]:
+    def document_batches(self, texts: Sequence[str]) -> list[TokenBatch]:
         """Return the batches that `embed_documents` would run, to look at their padding."""
         return list(self._batches(texts, self._tokens.document)[0])
 
-    def _batches(self, texts: Sequence[str], reading: Reading) -> tuple[Iterator[Batch], Ids]:
+    def _batches(self, texts: Sequence[str], reading: Reading) -> tuple[Iterator[TokenBatch], Ids]:
         rows = self._tokens.read(texts, reading)
         order = by_length(rows)
         budget = self._engine.budget(len(rows.ids))

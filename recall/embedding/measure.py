@@ -21,7 +21,7 @@ QUESTIONS = 20  # a round
 QUESTION_CHARACTERS = 60
 
 
-def measure(embedder: Embedder, texts: Sequence[str]) -> dict[str, Any]:
+def compare_with_library(embedder: Embedder, texts: Sequence[str]) -> dict[str, Any]:
     """Return rates, latencies, padding and agreement of an engine and of the library's float32.
 
     Rates are texts a second and latencies milliseconds, each the median of five rounds in which

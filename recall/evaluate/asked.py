@@ -50,7 +50,7 @@ class Summary:
     categories: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
-async def load(service: Service, chosen: EvaluationSet) -> dict[str, Caller]:
+async def load_conversations(service: Service, chosen: EvaluationSet) -> dict[str, Caller]:
     """Store and index each conversation as a tenant of its own; return the callers by name."""
     callers = {}
     for conversation in chosen.conversations:
@@ -96,7 +96,7 @@ def by_reciprocal_rank(first: Ranking, second: Ranking) -> Ranking:
     return rank
 
 
-async def ask(
+async def ask_set(
     chosen: EvaluationSet,
     callers: dict[str, Caller],
     rank: Ranking,

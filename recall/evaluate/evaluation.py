@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, get_args
 
 from recall.contract.errors import Invalid
 from recall.contract.values import Mode
-from recall.evaluate.asked import ask, by_reciprocal_rank, in_mode, load, summarise
+from recall.evaluate.asked import (
+    ask_set,
+    by_reciprocal_rank,
+    in_mode,
+    load_conversations,
+    summarise,
+)
 from recall.evaluate.scratch import scratch_database
 from recall.evaluate.sets import read_set
 from recall.retrieval.search import Searcher
@@ -57,7 +63,7 @@ async def run_evaluation(settings: Settings, file: Path, wanted: Comparison) -> 
     summaries: dict[str, Summary] = {}
     with scratch_database(settings) as scratch:
         async with open_service(scratch, LOAD) as service:
-            callers = await load(service, chosen)
+            callers = await load_conversations(service, chosen)
             for name, ranking in _rankings(service, wanted).items():
-                summaries[name] = summarise(await ask(chosen, callers, ranking))
+                summaries[name] = summarise(await ask_set(chosen, callers, ranking))
     return summaries

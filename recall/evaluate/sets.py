@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class JudgedQuestion:
     """A question with the keys of the memories that answer it."""
 
     conversation: str
@@ -36,7 +36,7 @@ class EvaluationSet:
 
     messages: dict[str, list[Message]]
     notes: dict[str, list[Note]]
-    questions: list[Asked]
+    questions: list[JudgedQuestion]
 
     @property
     def conversations(self) -> list[str]:
@@ -68,7 +68,7 @@ def _add(found: EvaluationSet, line: str, where: str) -> None:
         if kind == "question":
             evidence = frozenset(value["evidence"])
             category = str(value.get("category") or "")
-            found.questions.append(Asked(conversation, value["query"], evidence, category))
+            found.questions.append(JudgedQuestion(conversation, value["query"], evidence, category))
         elif not value.get("content", "x"):
             return  # an empty turn: recall stores none, and no question has one as evidence
         elif kind == "message":

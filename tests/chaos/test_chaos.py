@@ -130,13 +130,13 @@ async def test_what_is_wrong_in_the_index_is_seen(
     stored = await memories.save_messages(database, caller, messages)
     for message, id in zip(messages, stored.ids, strict=True):
         book.open(card(message.content[0], message.content, id))
-    assert len(checks.differences(database_url, book)["not indexed once"]) == 3
+    assert len(checks.differences_from(database_url, book)["not indexed once"]) == 3
     assert checks.wait_until_empty(database_url, 0.1)[1] == 3
     await worker.drain()
-    assert not any(checks.differences(database_url, book).values())
+    assert not any(checks.differences_from(database_url, book).values())
     assert checks.wait_until_empty(database_url, 0.1)[1] == 0
     owner.execute("delete from embedding where chunk_id = (select min(id) from chunk)")
-    assert len(checks.differences(database_url, book)["not indexed once"]) == 1
+    assert len(checks.differences_from(database_url, book)["not indexed once"]) == 1
     owner.execute("update word_count set chunks = chunks + 1")
     found = await checks.findings(database_url, settings)
     assert any("word counts" in each for each in found)

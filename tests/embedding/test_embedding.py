@@ -24,7 +24,7 @@ from recall.embedding.derived import GRAPH, LISTING, TOKENIZER, Store
 from recall.embedding.embedder import ENGINES, Embedder, TokenEmbedder, Vectors
 from recall.embedding.engines.whole import WholeEmbedder
 from recall.embedding.identity import open_folder, packaged_folder
-from recall.embedding.measure import measure
+from recall.embedding.measure import compare_with_library
 from recall.embedding.sentences import SAMPLES, TESTS
 from recall.embedding.tokens import Rows
 
@@ -178,7 +178,7 @@ def test_offsets_point_at_the_tokens_of_a_text_and_at_nothing_else(packaged: Emb
 
 
 def test_a_measurement_names_rates_latencies_padding_and_agreement(packaged_int8: Embedder) -> None:
-    measured = measure(packaged_int8, TESTS[:10])
+    measured = compare_with_library(packaged_int8, TESTS[:10])
     assert measured["engine"] == "cpu-int8"
     assert measured["texts"] == 10
     assert measured["texts_per_second"] > measured["library_texts_per_second"]
@@ -232,7 +232,7 @@ def test_the_choice_is_measured_once_and_remembered(
     packaged: Embedder, packaged_home: Path
 ) -> None:
     store = Store(packaged_home, packaged.identity.revision)
-    assert store.chosen(choice.fingerprint()) == packaged.engine
+    assert store.chosen(choice.machine_fingerprint()) == packaged.engine
     assert store.chosen({"processor": "another"}) is None
 
 

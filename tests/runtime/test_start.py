@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from recall.base import connecting
 from recall.cli import app
-from recall.cli.frame import sentence
+from recall.cli.frame import one_line
 from recall.contract.errors import Misconfigured, ModelCorrupt, ModelMissing, NotFound
 from recall.embedding import open_embedder
 from recall.embedding.derived import Store
@@ -440,10 +440,10 @@ def test_what_nobody_foresaw_is_one_line_without_secrets(
 
 def test_errors_of_a_group_and_of_the_system_are_sentences() -> None:
     group = ExceptionGroup("two", [NotFound("There is no cat."), ValueError("x")])
-    assert sentence(group) == "There is no cat."
-    assert sentence(FileNotFoundError(2, "No such file", "x.png")) == "x.png: no such file."
-    assert "UTF-8" in sentence(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"))
-    assert sentence(RuntimeError()).startswith("something unexpected happened: RuntimeError: ")
+    assert one_line(group) == "There is no cat."
+    assert one_line(FileNotFoundError(2, "No such file", "x.png")) == "x.png: no such file."
+    assert "UTF-8" in one_line(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"))
+    assert one_line(RuntimeError()).startswith("something unexpected happened: RuntimeError: ")
 
 
 def started(*arguments: str, url: str, home: Path, **given: Any) -> subprocess.Popen[str]:

@@ -10,7 +10,7 @@ from recall.contract.errors import Misconfigured
 from recall.embedding.batches import by_length, fill
 from recall.embedding.derived import GRAPH, Description, describe
 from recall.embedding.embedder import WHOLE, TokenEmbedder
-from recall.embedding.engines.torch_engine import TorchEngine, load, tokens_of
+from recall.embedding.engines.torch_engine import TorchEngine, load_torch, tokens_of
 from recall.embedding.engines.whole import WholeEmbedder
 from recall.embedding.sentences import SAMPLES
 
@@ -24,7 +24,7 @@ def open_torch(folder: ModelFolder, engine: str, threads: int) -> Embedder:
     """Open a model in torch behind an engine's name; raises Misconfigured where it cannot run."""
     if engine.startswith("cuda") and not torch.cuda.is_available():
         raise Misconfigured(f"Engine {engine} needs a CUDA device, and torch sees none.")
-    model = load(folder.path)
+    model = load_torch(folder.path)
     whole = WholeEmbedder(folder, model)
     tokens = tokens_of(model)
     if engine == WHOLE or (engine == "cpu-float32" and tokens is None):
@@ -46,7 +46,7 @@ def derive_int8(folder: ModelFolder, store: Store) -> None:
         return
     from recall.embedding.engines.onnx_export import export_int8
 
-    model = load(folder.path)
+    model = load_torch(folder.path)
     tokens = tokens_of(model)
     if tokens is None:
         raise Misconfigured(

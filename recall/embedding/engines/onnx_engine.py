@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from recall.embedding.batches import Batch
+    from recall.embedding.batches import TokenBatch
     from recall.embedding.embedder import Vectors
 
 # Tokens: at 512 a batch's activations stay in a core's cache; 2,048 is 15 % and 4,096 30 % slower.
@@ -52,7 +52,7 @@ class OnnxEngine:
         """Return the tokens of a batch: every thread gets one before any gets a large one."""
         return min(LARGEST_BATCH, max(SMALLEST_BATCH, -(-tokens // self._threads)))
 
-    def run(self, batches: Iterable[Batch]) -> Vectors:
+    def run(self, batches: Iterable[TokenBatch]) -> Vectors:
         """Return the unit vectors of all rows; a single batch stays on the caller's thread.
 
         Every call has threads of its own: in a shared pool a question would queue behind all of a
@@ -64,7 +64,7 @@ class OnnxEngine:
         with ThreadPoolExecutor(min(self._threads, len(waiting)), "recall-onnx") as pool:
             return np.concatenate(list(pool.map(self._forward, waiting)))
 
-    def _forward(self, batch: Batch) -> Vectors:
+    def _forward(self, batch: TokenBatch) -> Vectors:
         feeds = {"input_ids": batch.ids, "attention_mask": batch.mask}
         vectors: Vectors = self._session.run(None, feeds)[0]
         return vectors

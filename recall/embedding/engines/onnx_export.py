@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sentence_transformers import SentenceTransformer
 
-    from recall.embedding.batches import Batch
+    from recall.embedding.batches import TokenBatch
 
 
 class Graph(torch.nn.Module):
@@ -36,7 +36,7 @@ class Graph(torch.nn.Module):
         return torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
 
 
-def export_int8(model: SentenceTransformer, samples: Sequence[Batch], target: Path) -> None:
+def export_int8(model: SentenceTransformer, samples: Sequence[TokenBatch], target: Path) -> None:
     """Write the model as an int8 graph to `target`; `samples` show what numbers run through it.
 
     The exporter raises whatever it likes at models that it cannot express.

@@ -28,7 +28,7 @@ from onnx import helper, numpy_helper
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recall.embedding.batches import Batch
+    from recall.embedding.batches import TokenBatch
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +38,7 @@ MARGIN = 1.05  # of the range over what the samples show
 LARGE_TABLE = 1_000  # rows
 
 
-def quantise(model: onnx.ModelProto, samples: Sequence[Batch]) -> None:
+def quantise(model: onnx.ModelProto, samples: Sequence[TokenBatch]) -> None:
     """Turn a graph to int8 in place; `samples` show which numbers run through it."""
     graph = Int8Graph(model)
     entering = graph.products()
@@ -201,7 +201,7 @@ def weight_levels() -> int:
 
 
 def channel_ranges(
-    model: onnx.ModelProto, names: list[str], samples: Sequence[Batch]
+    model: onnx.ModelProto, names: list[str], samples: Sequence[TokenBatch]
 ) -> dict[str, tuple[Floats, Floats]]:
     """Return the least and the largest number in each channel of the named tensors."""
     own = len(model.graph.output)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from recall.embedding.batches import Batch
+    from recall.embedding.batches import TokenBatch
     from recall.embedding.embedder import Vectors
 
 UNBOUNDED = 512  # tokens; for models that state no limit although quality and memory have one
 BATCH = {"cpu": 1_024, "cuda": 65_536}  # tokens
 
 
-def load(folder: Path, device: str = "cpu") -> SentenceTransformer:
+def load_torch(folder: Path, device: str = "cpu") -> SentenceTransformer:
     """Return a model's folder opened with sentence-transformers in float32, without the network.
 
     Raises ModelMissing when it cannot be opened.
@@ -100,7 +100,7 @@ class TorchEngine:
         return BATCH[self._device]
 
     @torch.inference_mode()
-    def run(self, batches: Iterable[Batch]) -> Vectors:
+    def run(self, batches: Iterable[TokenBatch]) -> Vectors:
         """Return the unit vectors of all rows; they leave the device once, at the end.
 
         A GPU works through what it was given while the next batches are being filled.
@@ -109,7 +109,7 @@ class TorchEngine:
         vectors: Vectors = torch.cat(parts).cpu().numpy()
         return vectors
 
-    def _forward(self, batch: Batch) -> torch.Tensor:
+    def _forward(self, batch: TokenBatch) -> torch.Tensor:
         features = {
             "input_ids": torch.from_numpy(batch.ids).to(self._device),
             "attention_mask": torch.from_numpy(batch.mask).to(self._device),
