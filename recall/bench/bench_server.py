@@ -32,7 +32,10 @@ HOST = "127.0.0.1"
 
 @asynccontextmanager
 async def served(settings: Settings, clients: int) -> AsyncIterator[Ask | None]:
-    """Yield a way to ask the server, or None where aiohttp is not installed."""
+    """Yield a way to ask the server, or None where aiohttp is not installed.
+
+    Raises Unavailable when the server does not start; asking raises it too.
+    """
     try:
         import aiohttp
     except ImportError:

@@ -57,7 +57,10 @@ class Corpus:
 
 
 def read_corpus(path: Path) -> Corpus:
-    """Return the messages of an evaluation set or corpus, JSONL, gzipped or not."""
+    """Return the messages of an evaluation set or corpus, JSONL, gzipped or not.
+
+    Raises SourceUnreadable, naming the line, when it is no such file or too small.
+    """
     opened = gzip.open if path.suffix == ".gz" else open
     found: list[Message] = []
     try:

@@ -17,7 +17,10 @@ COLOURS = {"hybrid": BLUE, "semantic": GREEN, "keyword": ORANGE}
 
 
 def draw_figures(results: Results, folder: Path) -> list[Path]:
-    """Draw latency, growth and ingest into PNG files in `folder`, and return their paths."""
+    """Draw latency, growth and ingest into PNG files in `folder`, and return their paths.
+
+    Raises Misconfigured without matplotlib.
+    """
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:

@@ -21,8 +21,8 @@ ABSENT = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
     """Yield a socket for each address of `host`, bound to `port`; nothing listens yet.
 
-    Port 0 takes a free one, the same for all. Misconfigured says what is wrong with the host or
-    the port.
+    Port 0 takes a free one, the same for all. Raises Misconfigured, which says what is wrong with
+    the host or the port.
     """
     with ExitStack() as stack:
         sockets: list[socket.socket] = []
@@ -40,7 +40,11 @@ def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
 
 
 def listen(host: str, sockets: list[socket.socket]) -> None:
-    """Let callers come. Two that were bound at once to one port learn only now who has it."""
+    """Let callers come.
+
+    Two that were bound at once to one port learn only now who has it: the other raises
+    Misconfigured.
+    """
     for each in sockets:
         try:
             each.listen(2048)
