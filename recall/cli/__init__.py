@@ -7,11 +7,12 @@ from __future__ import annotations
 
 try:
     from recall.cli import (
+        backfill_command,
         bench_command,
         chaos_command,
         doctor_command,
         eval_command,
-        histories,
+        follow_command,
         keys_command,
         language_command,
         migrate_command,
@@ -27,11 +28,12 @@ except KeyboardInterrupt:  # Ctrl-C before there is anything that could catch it
 
 __all__ = [
     "app",
+    "backfill_command",
     "bench_command",
     "chaos_command",
     "doctor_command",
     "eval_command",
-    "histories",
+    "follow_command",
     "keys_command",
     "language_command",
     "migrate_command",

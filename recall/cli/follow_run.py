@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from recall.base.supervisor import supervised
-from recall.database.bell import ALONE, SOURCES, Bell
+from recall.database.bell import SOURCES
 from recall.memory import keys
-from recall.runtime.parts import FOLLOW
+from recall.runtime.parts import FOLLOW, STORE, listen_alone
 from recall.runtime.reach import open_database
 from recall.runtime.service import open_service
 from recall.schema import migrate
@@ -21,10 +19,7 @@ from recall.sync.follow import Follower, News
 from recall.sync.register import register, registered, unregister
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from recall.base.settings import Settings
-    from recall.database.units import Database
     from recall.sync.register import Followed
 
 console = Console(highlight=False)
@@ -32,57 +27,36 @@ console = Console(highlight=False)
 SOON = 0.5  # seconds between the first news and the line that tells them
 
 
-async def run(settings: Settings, tenant: str, followed: Followed, index: bool) -> None:
-    """Follow one source until the process is told to stop."""
+async def follow_source(settings: Settings, tenant: str, followed: Followed, index: bool) -> None:
+    """Follow one source until the process is told to stop.
+
+    Raises what opening the source and the service raise; later errors are told and survived.
+    """
     source = await asyncio.to_thread(followed.open)
-    async with AsyncExitStack() as stack:
-        worker = None
-        if index:
-            service = await stack.enter_async_context(open_service(settings, FOLLOW))
-            database, worker = service.database, service.worker
-        else:
-            database = await stack.enter_async_context(open_database(settings))
-        said = Said()
+    hears = (listen_alone,) if followed.trigger else ()
+    async with open_service(settings, FOLLOW if index else (*STORE, *hears)) as service:
+        ticker = NewsTicker()
 
         def tell(news: News) -> None:
-            if worker:
-                worker.nudge()
-            said.add(news)
+            if index:
+                service.nudge()
+            ticker.add(news)
 
-        follower = Follower(database, await keys.caller_of(database, tenant), followed, tell)
+        caller = await keys.caller_of(service.database, tenant)
+        follower = Follower(service.database, caller, followed, tell)
         if followed.trigger:
-            url = database.url if settings.embedded else settings.direct_url
-            await stack.enter_async_context(_told(followed, database, url, follower))
+            service.wakes[SOURCES] = follower.nudge
+            await asyncio.to_thread(followed.install)
+            service.closing.push_async_callback(asyncio.to_thread, followed.uninstall)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, follower.stop)
         console.print(f"Following {source.name}: {source.origin}; Ctrl-C ends it", soft_wrap=True)
         await follower.run()
-        said.say()
+        ticker.say()
 
 
-@asynccontextmanager
-async def _told(
-    followed: Followed, database: Database, url: str, follower: Follower
-) -> AsyncIterator[None]:
-    """Let the source's tables tell when they change, as long as the block runs."""
-    await asyncio.to_thread(followed.install)
-    bell = Bell(database, url, {SOURCES: follower.nudge}, ALONE)
-    try:
-        async with _listening("Listening to the source's tables", bell):
-            yield
-    finally:
-        await asyncio.to_thread(followed.uninstall)
-
-
-@asynccontextmanager
-async def _listening(name: str, bell: Bell) -> AsyncIterator[None]:
-    async with supervised() as supervisor:
-        supervisor.start(name, bell.listen)
-        yield
-
-
-class Said:
+class NewsTicker:
     """News, a line for all that came within a moment."""
 
     def __init__(self) -> None:
@@ -104,7 +78,7 @@ class Said:
             )
 
 
-async def add(settings: Settings, tenant: str, followed: Followed) -> None:
+async def register_source(settings: Settings, tenant: str, followed: Followed) -> None:
     """Register a source."""
     async with open_database(settings) as database:
         await register(database, await keys.caller_of(database, tenant), followed)
@@ -115,7 +89,7 @@ async def add(settings: Settings, tenant: str, followed: Followed) -> None:
     )
 
 
-async def remove(settings: Settings, tenant: str, target: str) -> bool:
+async def unregister_source(settings: Settings, tenant: str, target: str) -> bool:
     """Take a source off the register; return whether it was there."""
     async with open_database(settings) as database:
         followed = await unregister(database, await keys.known_caller(database, tenant), target)
@@ -124,7 +98,7 @@ async def remove(settings: Settings, tenant: str, target: str) -> bool:
     return followed is not None
 
 
-async def show(settings: Settings) -> None:
+async def list_followed(settings: Settings) -> None:
     """Print what is registered."""
     async with open_database(settings, migrate.check) as database:
         rows = await registered(database)

@@ -132,6 +132,8 @@ async def _mend(service: Service, duty: Duty) -> None:
 
 #: recall search
 ASK = (read_database, load_model)
+#: recall follow --no-index, which a worker elsewhere indexes for
+STORE = (use_database, watch_server)
 #: recall eval, bench, worker --once, and backfill where it indexes: nothing runs beside them.
 LOAD = (use_database, load_model)
 #: recall follow, which indexes what its one source tells.
