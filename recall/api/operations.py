@@ -15,7 +15,7 @@ from recall.contract.errors import NotReady
 from recall.contract.limits import LARGEST_BATCH, LARGEST_ID
 from recall.contract.values import Value
 from recall.indexing import queue
-from recall.runtime.status import ready, status
+from recall.runtime.status import read_status, ready
 
 routes = APIRouter()
 
@@ -32,7 +32,7 @@ class Chosen(Value):
 @routes.get("/status")
 async def get_status(caller: Asker, running: Running) -> Json:
     """Return how much is remembered, how much of it waits, and what does not run."""
-    found = await status(running.database, caller, running.profile)
+    found = await read_status(running.database, caller, running.profile)
     watching = running.supervisor
     said = [*watching.complaints(needed=True), *watching.complaints(needed=False)]
     return Json(found | {"not_running": said})

@@ -29,14 +29,14 @@ def status(
         from recall.indexing import profiles, queue
         from recall.memory import keys
         from recall.runtime.reach import open_database
-        from recall.runtime.status import status as read
+        from recall.runtime.status import read_status
         from recall.schema import migrate as migration
 
         async with open_database(read_settings(), migration.check) as database:
             caller = await keys.known_caller(database, tenant)
             if failed:
                 return await _list_failed(queue.all_parked(database, caller), as_json)
-            found = await read(database, caller, await profiles.active(database))
+            found = await read_status(database, caller, await profiles.active(database))
         if as_json:
             typer.echo(json.dumps(found, indent=2))
         else:

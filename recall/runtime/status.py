@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from recall.indexing.profiles import Profile
 
 
-async def status(database: Database, caller: Caller, profile: Profile | None) -> dict[str, Any]:
+async def read_status(
+    database: Database, caller: Caller, profile: Profile | None
+) -> dict[str, Any]:
     """Return the counts of `caller`, the active profile and the database's versions and size."""
 
     async def work(connection: Connection) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from recall.contract.errors import Broken, NotFound
 from recall.contract.values import Message, Mode, Note, Question
 from recall.database.caller import OWNER, Caller
 from recall.memory import keys, memories, sessions
-from recall.runtime.status import status
+from recall.runtime.status import read_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -282,7 +282,7 @@ async def test_keys_and_sessions_of_one_name_are_two(
 async def test_status_counts_only_ones_own(
     database: Database, profile: Profile, theirs: Caller, ours: Caller
 ) -> None:
-    mine = await status(database, ours, profile)
+    mine = await read_status(database, ours, profile)
     assert (mine["memories"], mine["chunks"], mine["pending"], mine["failed"]) == (0, 0, 0, 0)
-    their = await status(database, theirs, profile)
+    their = await read_status(database, theirs, profile)
     assert (their["memories"], their["chunks"], their["pending"]) == (2, 1, 1)

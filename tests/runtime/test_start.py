@@ -429,7 +429,7 @@ def test_what_nobody_foresaw_is_one_line_without_secrets(
     async def fails(*_: object) -> None:
         raise ValueError("in postgresql://ann:hush@h/d\nand password='hush' too")
 
-    monkeypatch.setattr("recall.runtime.status.status", fails)
+    monkeypatch.setattr("recall.runtime.status.read_status", fails)
     said = refused("status", url=database_url)
     assert said.startswith("something unexpected happened: ValueError: in postgresql://ann:***@h/d")
     assert "hush" not in said and "RECALL_DEBUG=1" in said
