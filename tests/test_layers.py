@@ -35,7 +35,7 @@ ROOMS = (
 
 #: Each room from its ground up: rows of modules, or of rooms within it.
 INSIDE = {
-    "contract": ("limits errors", "refusals values"),
+    "contract": ("limits errors", "fields refusals", "values"),
     "base": ("folders pasted queries faults supervisor", "urls", "connecting settings"),
     "embedded": ("cluster", "keeper"),
     "embedding": (

@@ -11,8 +11,9 @@ from pydantic_core import from_json
 from recall.api.answers import Json
 from recall.api.gate import Asker, Running
 from recall.contract.errors import Invalid
+from recall.contract.fields import Id
 from recall.contract.refusals import sentence
-from recall.contract.values import Id, Question
+from recall.contract.values import Question
 from recall.database.caller import Caller
 from recall.memory import sessions
 from recall.runtime.service import Service

@@ -12,8 +12,9 @@ from pydantic import Field
 from recall.api.answers import Json
 from recall.api.gate import Asker, Running
 from recall.api.unpacking import Batch
+from recall.contract.fields import Id
 from recall.contract.limits import LARGEST_BATCH, LARGEST_ID
-from recall.contract.values import Id, Message, Note, Stored, Value
+from recall.contract.values import Message, Note, Stored, Value
 from recall.database.caller import Caller
 from recall.indexing import queue
 from recall.memory import memories

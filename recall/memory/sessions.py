@@ -11,7 +11,7 @@ from pydantic import Field, StrictBool, StrictInt, TypeAdapter
 
 from recall.base.queries import query
 from recall.contract.errors import Invalid, NotFound
-from recall.contract.values import Time
+from recall.contract.fields import Time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
