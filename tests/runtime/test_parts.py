@@ -15,7 +15,7 @@ from recall.database.bell import ALONE, LONGEST, Bell
 from recall.embedded import keeper
 from recall.indexing import graph
 from recall.runtime import parts
-from recall.runtime.parts import ASK, AT_ONCE, FOLLOW, LOAD, WORK, tell_sample, watch_server
+from recall.runtime.parts import ASK, AT_ONCE, FOLLOW, LOAD, STORE, WORK, tell_sample, watch_server
 from recall.runtime.service import Service, open_service
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ async def test_who_follows_one_source_follows_no_registered_ones(
     assert patience == [ALONE]
 
 
-async def test_who_asks_or_measures_runs_nothing_beside(settings: Settings) -> None:
-    for each in (ASK, LOAD):
+async def test_who_asks_measures_or_stores_runs_nothing_beside(settings: Settings) -> None:
+    for each in (ASK, LOAD, STORE):
         async with open_service(settings, each) as service:
             assert duties(service) == []
 
