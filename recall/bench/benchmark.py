@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 LARGEST = 10_000_000
 MOST_CLIENTS = 256
-MOST_MADE_UP = 50_000  # lines; a larger history tells them again
+MOST_MADE_UP = 50_000  # lines; a larger history repeats them
 MOST_EMBEDDED = 3_000  # texts of the comparison with the library
 TENANT_MEMORIES = 1_000
 PARTS = (0.001, 0.01, 0.1)  # scopes, in parts of the history
@@ -95,35 +95,35 @@ class Measured:
 
 
 async def run_benchmark(settings: Settings, plan: Plan, say: Say) -> Results:
-    """Measure what `plan` asks for; `say` is told what is going on."""
+    """Return what `plan` asks for, measured; `say` is called with what goes on."""
     plan.check()
     say("reading the corpus")
     corpus = _corpus(plan)
     with scratch_database(settings, plan.keep) as scratch:
         async with open_service(scratch, LOAD) as service:
-            found = await _Run(service, corpus, plan, say).measure()
+            measured = await _Run(service, corpus, plan, say).measure()
             if plan.keep:
-                found.notes.append(f"kept: {_name_of_database(scratch)}")
+                measured.notes.append(f"kept: {_name_of_database(scratch)}")
     say("storing, beside a bare COPY")
     with scratch_database(settings) as scratch:
         async with open_service(scratch, LOAD) as service:
             messages = corpus.messages(0, min(plan.memories, MOST_ROWS))
-            ingest = await measure_ingest(service, messages, found.loaded)
+            ingest = await measure_ingest(service, messages, measured.loaded)
     tenants = None
     if plan.tenants:
         each = min(TENANT_MEMORIES, plan.memories)
         say(f"a tenant of {each:,} memories beside {plan.tenants - 1:,} others")
         tenants = await measure_tenants(settings, corpus, plan.tenants, each, plan.questions)
     return Results(
-        found.machine,
-        found.embedding,
+        measured.machine,
+        measured.embedding,
         ingest,
-        found.asked,
-        found.quality,
-        found.scopes,
-        found.growth,
+        measured.asked,
+        measured.quality,
+        measured.scopes,
+        measured.growth,
         tenants,
-        found.notes,
+        measured.notes,
     )
 
 
@@ -164,7 +164,7 @@ class _Run:
                             self._service, caller, self._fresh, self._plan.questions, part
                         )
                     )
-        # The engine's share is told of lines that were all embedded, none of them moved.
+        # The rate of indexing is taken from a step whose lines were all embedded, none moved.
         whole = [step for step in steps if step.anew == step.rows] or steps[:1]
         quality = points[sizes.index(self._plan.memories)].quality
         return Measured(
@@ -188,18 +188,21 @@ class _Run:
         embedder = self._service.model.embedder
         size = min(MOST_EMBEDDED, max(50, self._plan.memories // 4))
         texts = embedded_texts(embedder, self._corpus.messages(0, size))
-        found = compare_with_library(embedder, texts)
+        compared = compare_with_library(embedder, texts)
         against = "SentenceTransformer.encode, float32"
         return Embedding(
-            found["engine"],
-            found["texts"],
+            compared["engine"],
+            compared["texts"],
             figure(
-                found["texts_per_second"], found["library_texts_per_second"], "texts/s", against
+                compared["texts_per_second"],
+                compared["library_texts_per_second"],
+                "texts/s",
+                against,
             ),
-            figure(found["query_ms"], found["library_query_ms"], "ms", against),
-            round(found["mean_cosine"], 4),
-            round(found["least_cosine"], 4),
-            found["padding"],
+            figure(compared["query_ms"], compared["library_query_ms"], "ms", against),
+            round(compared["mean_cosine"], 4),
+            round(compared["least_cosine"], 4),
+            compared["padding"],
         )
 
     def _machine(self) -> dict[str, Any]:

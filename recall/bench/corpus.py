@@ -1,7 +1,7 @@
-"""What to remember and what to ask: a file's messages or a made-up history, at any size.
+"""A corpus to store and to ask: a file's messages or a made-up history, at any size.
 
-Every twentieth line is held out: it is never stored, and questions are cut from it. A corpus that
-is too small is told again, each time with two other words at the end of a line.
+Every twentieth line is held out: it is never stored, and questions are cut from it. The lines of a
+corpus that is too small are repeated, each time with two other words at their end.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Corpus:
     held_out: list[str]
 
     def messages(self, begin: int, end: int) -> list[Message]:
-        """Return the messages [begin, end) of the history, told again as often as it takes."""
+        """Return the messages [begin, end) of the history, its lines repeated if need be."""
         return [self._message(place) for place in range(begin, end)]
 
     def _message(self, place: int) -> Message:
@@ -62,18 +62,20 @@ def read_corpus(path: Path) -> Corpus:
     Raises SourceUnreadable, naming the line, when it is no such file or too small.
     """
     opened = gzip.open if path.suffix == ".gz" else open
-    found: list[Message] = []
+    messages: list[Message] = []
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 value = _value(line, f"{path}, line {number}")
                 if value.get("type", "message") == "message" and value.get("content", "").strip():
-                    found.append(_message(value, number, path))
+                    messages.append(_message(value, number, path))
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise SourceUnreadable(f"{path} cannot be read: {error}.") from error
-    if len(found) < FEWEST_LINES:
-        raise SourceUnreadable(f"{path} has {len(found)} messages; a benchmark takes 40 and more.")
-    return _divided(path.name, found)
+    if len(messages) < FEWEST_LINES:
+        raise SourceUnreadable(
+            f"{path} has {len(messages)} messages; a benchmark takes 40 and more."
+        )
+    return _divided(path.name, messages)
 
 
 def _value(line: str, where: str) -> dict[str, Any]:
@@ -127,5 +129,5 @@ def questions(corpus: Corpus) -> Iterator[str]:
 
 
 def _plain(line: str) -> list[str]:
-    """Return a line's words without what a question gives a meaning of its own."""
+    """Return a line's words without quotes or a leading minus, which a question gives a sense."""
     return [word for word in line.replace('"', " ").split() if not word.startswith("-")]

@@ -64,9 +64,9 @@ async def measure_point(asking: Asking, questions: int, size: int, loaded: Loade
 async def measure_tenants(
     settings: Settings, corpus: Corpus, tenants: int, each: int, asked: int
 ) -> Tenants:
-    """Return what a tenant waits beside others, against the same one alone in its database.
+    """Return a tenant's latency beside other tenants, and as floor the same tenant's alone.
 
-    Both databases stand side by side, and the questions go to them in turns.
+    Both databases exist at once, and the questions go to them in turns.
     """
     async with AsyncExitStack() as stack:
         services = []

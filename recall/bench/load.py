@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from recall.runtime.service import Service
     from recall.sources.source import Position, Source
 
-#: Length of what is added to a known vector when its line is told again: cosine 0.98.
+#: Length of the vector that is added to a known one when its line is repeated: cosine 0.98.
 MOVED = 0.2
 FLOOR_TEXTS = 2_000
 ROUNDS = 5
@@ -74,10 +74,10 @@ class InMemory:
 
 
 class Repeating:
-    """An embedder that moves a known vector a little when its line is told again.
+    """An embedder that moves a known vector a little when its line is repeated.
 
-    Embedding a million texts takes an hour on two cores; the index asks only that no two vectors
-    be the same. A line told for the first time is embedded.
+    Embedding a million texts takes an hour on two cores, and an index needs no more than vectors
+    of which no two are the same. A line's first occurrence is embedded.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -93,19 +93,19 @@ class Repeating:
         firsts = [
             before if added else text for text, (before, added, _) in zip(texts, parts, strict=True)
         ]
-        # A line told for the first time is embedded even when another says the same.
+        # A first occurrence is embedded even when another line has the same text.
         new = [text for text, (_, added, _) in zip(texts, parts, strict=True) if not added]
         unknown = {first for first in firsts if hash(first) not in self._known}
         new += sorted(unknown.difference(new))
         if new:
             vectors = self._embedder.embed_documents(new)
             self._known.update(zip(map(hash, new), vectors.astype(np.float16), strict=True))
-        found = np.stack([self._known[hash(first)] for first in firsts]).astype(np.float32)
+        made = np.stack([self._known[hash(first)] for first in firsts]).astype(np.float32)
         for row, (text, (_, added, _)) in enumerate(zip(texts, parts, strict=True)):
             if added:
-                moved = np.random.default_rng(crc32(text.encode())).standard_normal(found.shape[1])
-                found[row] += MOVED * moved / np.linalg.norm(moved)
-        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+                moved = np.random.default_rng(crc32(text.encode())).standard_normal(made.shape[1])
+                made[row] += MOVED * moved / np.linalg.norm(moved)
+        return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +157,14 @@ class Loader:
         settle(self._service)
         anew = max(0, min(size, len(self._corpus.lines)) - self.size)
         self.size = size
-        # Memories, of which long ones are several texts.
+        # In memories a second, as the other rates: a long memory is several texts.
         engine = len(sample) * len(bare) / sum(bare)
         return Loaded(
             len(messages), len(messages) / stored, len(messages) / took, engine, anew, built
         )
 
     async def store(self, caller: Caller, begin: int, size: int) -> None:
-        """Store `size` messages of the corpus as all that `tenant` has."""
+        """Store `size` messages of the corpus, from `begin` on, as all that the caller has."""
         messages = self._corpus.messages(begin, begin + size)
         await store(self._service, caller, InMemory("tenant", messages))
 

@@ -34,11 +34,11 @@ def made_up_history(size: int) -> list[Message]:
     chance = random.Random(size)
     words = _vocabulary(chance)
     weights = list(accumulate(1 / (rank + 2.7) for rank in range(len(words))))
-    found: list[Message] = []
+    messages: list[Message] = []
     for session in range(-(-size // TURNS)):
         topic = chance.choices(words, cum_weights=weights, k=TOPIC)
-        for turn in range(min(TURNS, size - len(found))):
-            found.append(
+        for turn in range(min(TURNS, size - len(messages))):
+            messages.append(
                 Message(
                     session_id=f"session/{session}",
                     key=f"session/{session}/{turn}",
@@ -48,7 +48,7 @@ def made_up_history(size: int) -> list[Message]:
                     created_at=FIRST + timedelta(hours=session, minutes=turn),
                 )
             )
-    return found
+    return messages
 
 
 def _sentences(

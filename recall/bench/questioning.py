@@ -1,7 +1,7 @@
 """What a question costs: the whole way, over HTTP, and its floors, in turns on the same questions.
 
-At one client the sides change every ten questions, with more clients three times, and each of
-those asks sixty at least, lest the wait for the last of a turn is much of it. The floor of a
+One client asks each side ten questions in turn. Many clients ask in three turns, at least sixty
+questions each, because at the end of a turn clients wait for its last question. The floor of a
 question is its own SQL (for the evidence, for the hits) plus its own embedding, by as many clients,
 nothing in between; the floor of the SQL is a bare HNSW search.
 """
@@ -36,7 +36,7 @@ TURN = 10  # questions of one client in a row
 TURNS = 3  # of many clients
 LEAST = 60  # questions of each of many
 WARMING = 20  # questions a client before its time is taken: a fresh connection maps its memory
-LONGEST_TURN = 60.0  # seconds; what was not asked by then is not asked
+LONGEST_TURN = 60.0  # seconds, behind which a client asks no more in this turn
 FLOOR = "its SQL alone + its embedding alone"
 HNSW = "bare HNSW, nearest 50"
 
@@ -91,7 +91,7 @@ class Asking:
 
 
 async def ask_all(ask: Ask, texts: Sequence[str], clients: int) -> Timings:
-    """Ask all questions, each client its next when it has an answer."""
+    """Return the waits of all questions; a client asks its next when it has an answer."""
     left = iter(texts)
     waits: list[float] = []
     errors = 0
@@ -125,7 +125,7 @@ def _warm(
     walks: Sequence[psycopg.Connection[object]],
     bare: Sequence[Sequence[Statement]],
 ) -> None:
-    """Let every connection plan what it will be asked, as a pool's have long done."""
+    """Let every connection plan its statements once, as those of a running service have."""
     for connection, walk in zip(plain, walks, strict=True):
         time_statements([connection], statements[:WARMING])
         time_statements([walk], bare[:WARMING])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def backfill(
-    what: Annotated[
+    given: Annotated[
         list[str], typer.Argument(metavar="[SOURCE] FILE_OR_URL", help="What to read.")
     ],
     tenant: Tenant = "default",
@@ -40,7 +40,7 @@ def backfill(
     Can be stopped at any point and run again; what is known is not stored twice.
     """
     log(logging.WARNING)
-    name, target = name_and_target(what)
+    name, target = name_and_target(given)
 
     async def work() -> None:
         from recall.cli.backfill_run import BackfillRequest, run_backfill, try_reading
@@ -58,9 +58,9 @@ def backfill(
 def _time(text: str | None) -> datetime | None:
     from recall.sources.reading.clock import instant
 
-    found = instant(text)
-    if text is not None and found is None:
+    at = instant(text)
+    if text is not None and at is None:
         raise typer.BadParameter(
             f"--since {text!r} is no time such as 2026-01-31 or 2026-01-31T12:00Z"
         )
-    return found
+    return at

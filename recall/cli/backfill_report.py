@@ -22,11 +22,11 @@ PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 class ProgressLine:
     """Progress: a bar on a terminal, elsewhere a line now and then."""
 
-    def __init__(self, what: str, bar: Progress | None) -> None:
+    def __init__(self, items: str, bar: Progress | None) -> None:
         self.total: int | None = None
-        self._what = what
+        self._items = items
         self._bar = bar
-        self._task = bar.add_task(what, total=None, rate="", counts="") if bar else None
+        self._task = bar.add_task(items, total=None, rate="", counts="") if bar else None
         self._said = time.monotonic()
 
     def show(self, done: int, rate: float, counts: str) -> None:
@@ -36,19 +36,19 @@ class ProgressLine:
                 self._task,
                 total=self.total,
                 completed=done,
-                rate=f"{rate:,.0f} {self._what}/s",
+                rate=f"{rate:,.0f} {self._items}/s",
                 counts=counts,
             )
         elif time.monotonic() - self._said >= PLAIN_SECONDS:
             self._said = time.monotonic()
             of = f" of {self.total:,}" if self.total else ""
-            print(f"{done:,}{of} {self._what}, {rate:,.0f}/s; {counts}", flush=True)
+            print(f"{done:,}{of} {self._items}, {rate:,.0f}/s; {counts}", flush=True)
 
 
 @contextmanager
-def progress_of(what: str) -> Iterator[ProgressLine]:
+def progress_of(items: str) -> Iterator[ProgressLine]:
     if not console.is_terminal:
-        yield ProgressLine(what, None)
+        yield ProgressLine(items, None)
         return
     with Progress(
         TextColumn("{task.completed:,}"),
@@ -58,7 +58,7 @@ def progress_of(what: str) -> Iterator[ProgressLine]:
         TextColumn("{task.fields[counts]}"),
         console=console,
     ) as bar:
-        yield ProgressLine(what, bar)
+        yield ProgressLine(items, bar)
 
 
 def counts(tally: Tally) -> str:

@@ -54,7 +54,7 @@ class BackfillRequest:
 async def run_backfill(settings: Settings, request: BackfillRequest) -> None:
     """Store what the target holds, then index it here when asked to."""
     source = open_and_say(request.target, request.kind, request.options)
-    # One thread parses all the time: the one that talks to the database must not wait its 5 ms.
+    # Seconds, 5 ms by default: the event loop would wait as long for the thread that parses rows.
     sys.setswitchinterval(0.0005)
     wanted = request.wanted
     async with open_database(settings) as database:
@@ -88,7 +88,7 @@ async def run_backfill(settings: Settings, request: BackfillRequest) -> None:
 
 
 async def _counted(source: Source) -> int | None:
-    """Return the source's own count; why it cannot be read is said by reading it."""
+    """Return the source's own count; None when it cannot be read, which reading it will explain."""
     try:
         return await asyncio.to_thread(source.count)
     except (RecallError, OSError):
@@ -121,9 +121,9 @@ async def try_reading(request: BackfillRequest) -> None:
 def open_and_say(target: str, kind: str | None, options: dict[str, Any]) -> Source:
     """Open the source and say what it is."""
     if kind is None:
-        found = recognise(target)
-        kind = found.name
-        console.print(f"{found.why} It is read as {kind}.", markup=False, soft_wrap=True)
+        recognised = recognise(target)
+        kind = recognised.name
+        console.print(f"{recognised.why} It is read as {kind}.", markup=False, soft_wrap=True)
     source = open_source(target, kind, **options)
     console.print(f"Reading {source.name}: {source.origin}", markup=False, soft_wrap=True)
     return source
@@ -143,11 +143,11 @@ async def _index(settings: Settings, waiting: int) -> None:
         with progress_of("memories") as progress:
             progress.total = waiting
 
-            def told(step: int) -> None:
+            def advance(step: int) -> None:
                 nonlocal done
                 done += step
                 progress.show(done, done / max(time.monotonic() - began, 1e-6), "indexed")
 
-            await service.worker.drain(told)
+            await service.worker.drain(advance)
         took = time.monotonic() - began
         console.print(f"{done:,} memories indexed; {took:.1f} s", highlight=False)

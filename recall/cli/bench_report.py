@@ -49,15 +49,15 @@ def print_results(results: Results) -> None:
 def _figures(title: str, rows: Iterable[tuple[str, Figure]]) -> Table:
     table = _table(title, "", "measured", "floor", "ratio")
     table.add_column("the floor")
-    for name, found in rows:
-        share = found.unit == "share" or (found.unit.endswith("/s") and found.ratio < 2)
-        ratio = f"{100 * found.ratio:.0f} %" if share else f"{found.ratio:.2f} x"
+    for name, figure in rows:
+        share = figure.unit == "share" or (figure.unit.endswith("/s") and figure.ratio < 2)
+        ratio = f"{100 * figure.ratio:.0f} %" if share else f"{figure.ratio:.2f} x"
         table.add_row(
             name,
-            _value(found.value, found.unit),
-            _value(found.floor, found.unit),
+            _value(figure.value, figure.unit),
+            _value(figure.floor, figure.unit),
             ratio,
-            found.against,
+            figure.against,
         )
     return table
 

@@ -33,12 +33,12 @@ def print_report(report: Report) -> None:
     for sentence in report.left_out:
         console.print(f"[dim]{escape(sentence)}[/]")
     console.print()
-    found = Table(show_header=False, box=None)
+    table = Table(show_header=False, box=None)
     for name, wrong in report.differences.items():
         colour, state = ("green", "ok") if not wrong else ("red", "WRONG")
         examples = "; ".join(wrong[:SHOWN]) + ("; …" if len(wrong) > SHOWN else "")
-        found.add_row(f"[{colour}]{state}[/]", f"{len(wrong):,}", name, escape(examples))
-    console.print(found)
+        table.add_row(f"[{colour}]{state}[/]", f"{len(wrong):,}", name, escape(examples))
+    console.print(table)
     if report.logs:
         console.print(f"The logs are kept in {report.logs}")
     console.print(f"[dim]Again: {report.order.again()}[/]")

@@ -14,7 +14,7 @@ from recall.cli.source_arguments import Options, name_and_target, options_by_nam
 
 @app.command()
 def follow(
-    what: Annotated[
+    given: Annotated[
         list[str] | None,
         typer.Argument(metavar="[SOURCE] FILE_OR_URL", help="What to follow; none: show those."),
     ] = None,
@@ -41,7 +41,7 @@ def follow(
     '$NAME', the name of an environment variable that holds it.
     """
     log(logging.WARNING)
-    name, target = name_and_target(what or [""])
+    name, target = name_and_target(given or [""])
     if Path(target).exists():
         target = str(Path(target).absolute())  # a worker may run elsewhere
 
@@ -50,7 +50,7 @@ def follow(
         from recall.contract.errors import NotFound
         from recall.sync.register import Followed
 
-        if not what:
+        if not given:
             return await follow_run.list_followed(read_settings())
         if unregister:
             if not await follow_run.unregister_source(read_settings(), tenant, target):

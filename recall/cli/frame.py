@@ -1,7 +1,7 @@
-"""What every command stands in: the application, its settings, its log, and how it ends.
+"""The frame of every command: the application, its settings, its log, and how it ends.
 
-Whatever a command raises ends here, in one sentence on standard error and a status: 1 for what
-went wrong, 130 for Ctrl-C, 141 where nobody reads the output any more, as a shell has it.
+An error that a command lets out becomes one sentence on standard error and a status: 1 for an
+error, 130 for Ctrl-C, 141 where nobody reads the output any more, as a shell has it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Application(typer.Typer):
         try:
             return super().__call__(*args, **kwargs)
         except SystemExit as ended:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; what follows is Python's
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the interpreter's end is left
             if _busy():
                 _leave(ended.code)
             raise
@@ -96,16 +96,16 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def log(level: int = logging.INFO) -> None:
-    """Write what recall says to standard error, from `level` on."""
+    """Write log messages of `level` and above to standard error."""
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     for library in ("httpx", "sentence_transformers"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    # What a lost connection could not say any more is told by whoever lost it.
+    # psycopg warns of a lost connection that the unit which lost it reports anyway.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` to its end; after a failure nothing is waited for that still loads in a thread."""
+    """Run `work` to its end; behind a failure, a thread that still loads a model is not awaited."""
     executor = ThreadPoolExecutor(thread_name_prefix=THREADS)
     runner = asyncio.Runner(loop_factory=_new_loop())
     runner.get_loop().set_default_executor(executor)
@@ -170,7 +170,7 @@ def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def _open_standard_streams() -> None:
-    """Let 0, 1 and 2 lead somewhere where they were closed: libraries take them as given."""
+    """Open descriptors 0, 1 and 2 on /dev/null where they are closed: libraries write to them."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -179,7 +179,7 @@ def _open_standard_streams() -> None:
 
 
 def _read_no_more() -> None:
-    """Let what is still buffered for a closed pipe go nowhere, without a word at the very end."""
+    """Send what is buffered for a closed pipe to /dev/null: Python's last flush would fail."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -60,8 +60,8 @@ async def _serve(settings: Settings, sockets: list[socket.socket]) -> None:
     )
     server = uvicorn.Server(config)
     async with running(app, settings):
-        # Before uvicorn takes signals, and behind it: it raises again the one that stopped it, and
-        # an orderly close is still to come.
+        # uvicorn takes signals while it serves, and raises the one that stopped it once more when
+        # it ends: these handlers catch it, for the close of `running` is still to come.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(
                 number, setattr, server, "should_exit", True

@@ -12,13 +12,13 @@ Options = Annotated[
 ]
 
 
-def name_and_target(what: list[str]) -> tuple[str | None, str]:
+def name_and_target(given: list[str]) -> tuple[str | None, str]:
     """Return the source's name, if one was given, and its file or URL as recall reads it."""
     from recall.base import urls
 
-    if len(what) > 2:
+    if len(given) > 2:
         raise typer.BadParameter("give a source's name and one file or URL")
-    return (what[0] if len(what) == 2 else None), urls.source(what[-1])
+    return (given[0] if len(given) == 2 else None), urls.source(given[-1])
 
 
 def options_by_name(options: list[str] | None) -> dict[str, Any]:

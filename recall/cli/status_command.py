@@ -36,13 +36,13 @@ def status(
             caller = await keys.known_caller(database, tenant)
             if failed:
                 return await _list_failed(queue.all_parked(database, caller), as_json)
-            found = await read_status(database, caller, await profiles.active(database))
+            figures = await read_status(database, caller, await profiles.active(database))
         if as_json:
-            typer.echo(json.dumps(found, indent=2))
+            typer.echo(json.dumps(figures, indent=2))
         else:
             from recall.cli.terminal import print_status
 
-            print_status(found)
+            print_status(figures)
 
     run(work())
 

@@ -28,10 +28,10 @@ def worker(
             if once:
                 typer.echo(f"{await service.worker.drain()} memories indexed")
                 return
-            told = asyncio.Event()
+            ending = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, told.set)
+                asyncio.get_running_loop().add_signal_handler(number, ending.set)
             logging.getLogger("recall").info("Indexing what is queued, now and from now on")
-            await told.wait()
+            await ending.wait()
 
     run(work())

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from recall.embedding.embedder import Embedder, Vectors
 
-FEW_CHARACTERS = 8_000  # of live messages, say
-SLICE_SECONDS = 0.05
+FEW_CHARACTERS = 8_000  # of a few documents together, such as live messages
+SLICE_SECONDS = 0.05  # that a slice should take: a question waits for it
 SLICE_CHARACTERS = 8_000  # of the first slice
-CHARACTERS_ALWAYS = 8  # what the special tokens of even an empty text cost
+CHARACTERS_ALWAYS = 8  # added to each text: an empty one has special tokens too
 
 
 class Documents:
-    """A model's documents, on threads that whoever made it ends."""
+    """A model's documents, on threads that its maker ends."""
 
     def __init__(
         self, embedder: Embedder, few: ThreadPoolExecutor, many: ThreadPoolExecutor
@@ -64,7 +64,7 @@ class Documents:
         return order[first:last]
 
     def _resize(self, seconds: float) -> None:
-        """Move the slice towards the time that it should take, at most twofold at once."""
+        """Resize the next slice towards SLICE_SECONDS, at most twofold at once."""
         self._slice *= min(2.0, max(0.5, SLICE_SECONDS / max(seconds, 1e-6)))
         self._slice = min(max(self._slice, 500.0), 2_000_000.0)
 

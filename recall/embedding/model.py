@@ -34,7 +34,7 @@ class Model:
     async def aclose(self) -> None:
         """Answer the questions already asked, then end the threads.
 
-        A call that runs cannot be stopped; beyond a moment nobody waits for it.
+        A call that runs cannot be stopped; it is waited for LAST_ANSWERS seconds.
         """
         await self.questions.aclose()
         for each in self._threads:

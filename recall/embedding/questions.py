@@ -1,7 +1,7 @@
 """Questions embedded together, and remembered.
 
-Questions that arrive while one is being embedded form the next batch; the first goes at once, so
-nobody waits for company.
+Questions that arrive while a batch is being embedded form the next batch. A question that finds
+none under way goes at once: none waits for others to come.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 Vector = NDArray[np.float32]
 
-MOST_QUESTIONS = 64  # a batch; more would make the first of them wait for the last
-LAST_ANSWERS = 0.3  # seconds
-REMEMBERED = 1024  # answers
+MOST_QUESTIONS = 64  # of a batch: its first question waits until the last is embedded
+LAST_ANSWERS = 0.3  # seconds that closing waits for questions under way
+REMEMBERED = 1024  # vectors, of the questions asked last
 
 
 class Questions:
-    """A model's questions, on a thread that whoever made it ends."""
+    """A model's questions, on a thread that its maker ends."""
 
     def __init__(
         self, embedder: Embedder, threads: ThreadPoolExecutor, remembered: int = REMEMBERED
@@ -47,7 +47,7 @@ class Questions:
         """
         if self._closed:
             raise RuntimeError("the model is closed")
-        text.encode()  # a lone surrogate is the error of who sent it, not of the whole batch
+        text.encode()  # raises for a lone surrogate, which would fail the whole batch
         if text in self._answers:
             self._answers.move_to_end(text)
             return self._answers[text]
@@ -56,7 +56,7 @@ class Questions:
             self._waiting.append(text)
             if self._run is None:
                 self._run = asyncio.create_task(self._run_batches())
-        # Shielded: whoever else waits for the same words still wants the answer.
+        # Shielded: a caller that gives up must not cancel others who ask the same.
         return await asyncio.shield(self._asked[text])
 
     async def aclose(self) -> None:
@@ -84,10 +84,10 @@ class Questions:
             future = self._asked.pop(text)
             if error is not None:
                 future.set_exception(error)
-                future.exception()  # nobody may be left to hear it
+                future.exception()  # retrieved, or asyncio would log it when no caller is left
                 continue
             vector = batch.result()[number].copy()  # a view would keep the whole batch in memory
-            vector.flags.writeable = False  # shared by everybody who asks the same
+            vector.flags.writeable = False  # all who ask the same share it
             self._answers[text] = vector
             future.set_result(vector)
         while len(self._answers) > self._remembered:

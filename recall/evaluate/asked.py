@@ -106,9 +106,9 @@ async def ask_set(
     outcomes = []
     for asked in chosen.questions:
         ranked, took = await rank(callers[asked.conversation], asked.query)
-        found = {k: recall_at(ranked, asked.evidence, k) for k in DEPTHS}
+        recall = {k: recall_at(ranked, asked.evidence, k) for k in DEPTHS}
         first = reciprocal_rank(ranked, asked.evidence)
-        outcomes.append(Outcome(asked.category, found, first, took))
+        outcomes.append(Outcome(asked.category, recall, first, took))
         advance()
     return outcomes
 

@@ -46,35 +46,37 @@ class EvaluationSet:
 
 def read_set(path: Path) -> EvaluationSet:
     """Return the evaluation set in `path`; raises SourceUnreadable, which names the bad line."""
-    found = EvaluationSet({}, {}, [])
+    chosen = EvaluationSet({}, {}, [])
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    _add(found, line, f"{path}, line {number}")
+                    _add(chosen, line, f"{path}, line {number}")
     except OSError as error:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise SourceUnreadable(f"{path} is not text in UTF-8.") from error
-    if not found.questions:
+    if not chosen.questions:
         raise SourceUnreadable(f"{path} has no questions; see `recall eval --help` for the form.")
-    return found
+    return chosen
 
 
-def _add(found: EvaluationSet, line: str, where: str) -> None:
+def _add(chosen: EvaluationSet, line: str, where: str) -> None:
     try:
         value = json.loads(line)
         kind, conversation = value.pop("type"), value.pop("conversation")
         if kind == "question":
             evidence = frozenset(value["evidence"])
             category = str(value.get("category") or "")
-            found.questions.append(JudgedQuestion(conversation, value["query"], evidence, category))
+            chosen.questions.append(
+                JudgedQuestion(conversation, value["query"], evidence, category)
+            )
         elif not value.get("content", "x"):
             return  # an empty turn: recall stores none, and no question has one as evidence
         elif kind == "message":
-            found.messages.setdefault(conversation, []).append(Message(**value))
+            chosen.messages.setdefault(conversation, []).append(Message(**value))
         elif kind == "note":
-            found.notes.setdefault(conversation, []).append(Note(**value))
+            chosen.notes.setdefault(conversation, []).append(Note(**value))
         else:
             raise SourceUnreadable(f"{where}: there is no type {kind!r}.")
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The addresses of a service, taken before anything is loaded, so that a refusal comes at once."""
+"""The sockets of a service, bound before anything is loaded: a taken port is said at once."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ def refusal(host: str, port: int, error: OSError) -> str:
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
     name = host.strip("[]") or None
     try:
-        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         known = error if isinstance(error, OSError) else OSError(None, "it is no name")
         raise Misconfigured(refusal(host, port, known)) from error
-    ours = [each for each in found if each[0] in {socket.AF_INET, socket.AF_INET6}]
+    ours = [each for each in infos if each[0] in {socket.AF_INET, socket.AF_INET6}]
     return [(family, address) for family, _, _, _, address in dict.fromkeys(ours)]  # type: ignore[misc]
 
 

@@ -1,4 +1,4 @@
-"""The parts of a process, and the lists of them that the commands are."""
+"""The parts of a process, each a function that opens or starts one; a command is a list of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger("recall.runtime")
 
 #: Seconds between two looks at the embedded server's process, which cost no statement.
 LOOK = 2.0
-#: An embedded server never sleeps: who was cut off from it listens again at once.
+#: Seconds: an embedded server never sleeps, so a bell that was cut off listens again at once.
 AT_ONCE = 0.0
 
 
@@ -50,16 +50,17 @@ async def read_database(service: Service) -> None:
 
 
 async def load_model(service: Service) -> None:
-    """Open the model, and put together what asks and what indexes with it.
+    """Open the model, and make the searcher and the worker that use it.
 
-    Behind the database: what is wrong with that is said before a model is loaded. Raises what
-    `open_embedder` raises, and ModelMismatch where the database's vectors are another model's.
+    Listed behind the database, whose faults are said before a model takes its seconds to load.
+    Raises what `open_embedder` raises, and ModelMismatch where the database's vectors are another
+    model's.
     """
     settings, database = service.settings, service.database
     embedder = await asyncio.to_thread(
         embedding.open_embedder, settings.model, settings.home, settings.engine, settings.threads
     )
-    gc.freeze()  # what is loaded once is no garbage: collections need not walk over it
+    gc.freeze()  # modules and model stay for good: collections need not walk over their objects
     profile = await profiles.ensure(database, embedder.identity, RECIPE, service.writes)
     model = await service.closing.enter_async_context(aclosing(embedding.Model(embedder)))
     reranker = Reranker(settings.reranker) if settings.reranker else None
@@ -69,12 +70,12 @@ async def load_model(service: Service) -> None:
 
 
 async def tell_sample(service: Service) -> None:
-    """Remember and index the sample history where the embedded database has nothing at all."""
+    """Store and index the sample history when the embedded database has no memory at all."""
     if not (service.settings.embedded and service.settings.sample):
         return
     default = await keys.caller_of(service.database, DEFAULT_TENANT)
     if loaded := await load_sample(service.database, default):
-        # A first question comes at once, and must find something.
+        # Before anything is served: the first question must find something.
         log.info("Indexing the sample history: %d memories to ask about", loaded)
         await service.worker.drain()
 
@@ -107,14 +108,15 @@ async def follow_registered(service: Service) -> None:
 
 
 async def _listen(service: Service, longest: float) -> None:
-    """Hear of what other processes store, for whoever put a wake down."""
+    """Listen for rings of other processes, and call what the parts before put into `wakes`."""
     settings, database = service.settings, service.database
     url = database.url if settings.embedded else settings.direct_url
     bell = Bell(database, url, service.wakes, AT_ONCE if database.server else longest)
     service.supervisor.start("Listening to other processes", bell.listen)
 
 
-#: Beside requests, which tell that the database is awake, and where no request comes.
+#: Beside requests a bell that was cut waits for one, which wakes the database anyway; alone, for
+#: a quarter of an hour.
 listen_beside_requests: Part = partial(_listen, longest=LONGEST)
 listen_alone: Part = partial(_listen, longest=ALONE)
 

@@ -1,4 +1,4 @@
-"""Where the database is, looked at before anything is asked of it, and the database there."""
+"""Reaching the database: its addresses, checked before a start, and then the database itself."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ async def open_database(
 ) -> AsyncIterator[Database]:
     """Open the database, the embedded one when no URL is set, its schema up to date.
 
-    Who only reads gives `migrate.check` as `ground`: it refuses what it cannot read as it is, and
-    changes nothing. An embedded database that is new is made ready for readers too. Raises what
-    `reached` raises, and SchemaRefused where the schema is not for this version.
+    A command that only reads gives `migrate.check` as `ground`: it refuses a schema that it cannot
+    read as it is, and changes nothing. A new embedded database is migrated for readers too. Raises
+    what `reached` raises, and SchemaRefused where the schema is not for this version.
     """
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(

@@ -1,4 +1,4 @@
-"""The sample history that a first start on an empty embedded database has to be asked about."""
+"""The sample history of a first start, so that an empty embedded database has something to ask."""
 
 from __future__ import annotations
 

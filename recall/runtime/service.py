@@ -23,9 +23,9 @@ DEFAULT_TENANT = "default"
 
 
 class Service:
-    """What a process runs on: each part adds its own, and nobody sets it again.
+    """What the parts of a process open: each part sets its attributes, once.
 
-    What belongs to a part that was not listed is no attribute.
+    The attributes of a part that was not listed do not exist.
     """
 
     database: Database
@@ -38,12 +38,12 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.supervisor = Supervisor()
-        #: Whom a ring of another process wakes, by channel.
+        #: What the bell calls when another process rings, by channel.
         self.wakes: dict[str, Callable[[], None]] = {}
         self.closing = AsyncExitStack()
 
     def nudge(self) -> None:
-        """Wake the worker of this process; those of others heard of it with the commit."""
+        """Wake the worker of this process; a ring that came with the commit wakes the others'."""
         self.worker.nudge()
 
 
