@@ -69,7 +69,7 @@ INSIDE = {
         "praisonai_tables",
     ),
     "sources.systems.sql": ("sql_query",),
-    "database": ("caller connections vectors", "units", "bell"),
+    "database": ("caller connections vectors", "fetching transaction", "units", "bell"),
     "memory": ("keys memories sessions",),
     "indexing": (
         "cutting doctor languages profiles words",

@@ -17,6 +17,7 @@ from recall.contract.limits import LARGEST_BATCH, LARGEST_ID
 from recall.contract.values import Message, Note, Stored, Value
 from recall.database.caller import Caller
 from recall.indexing import queue
+from recall.indexing.jobs import Unindexed
 from recall.memory import memories
 from recall.runtime.service import Service
 
@@ -122,17 +123,17 @@ async def _accepted(
         "duplicates": stored.duplicates,
     }
     if wait:
-        body["pending"], body["failed"] = await _after(running, caller, stored, wait)
+        body |= (await _after(running, caller, stored, wait))._asdict()
     return Json(body, 202)
 
 
-async def _after(running: Service, caller: Caller, stored: Stored, wait: float) -> tuple[int, int]:
+async def _after(running: Service, caller: Caller, stored: Stored, wait: float) -> Unindexed:
     """Wait up to `wait` seconds for the index; return how many still wait, and were given up."""
     deadline = time.monotonic() + wait
     pause = 0.02
     while True:
-        pending, failed = await queue.unindexed(running.database, caller, stored.ids)
-        if not pending or time.monotonic() + pause > deadline:
-            return pending, failed
+        unindexed = await queue.unindexed(running.database, caller, stored.ids)
+        if not unindexed.pending or time.monotonic() + pause > deadline:
+            return unindexed
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 0.5)

@@ -23,7 +23,7 @@ from recall.base.faults import translated
 from recall.base.queries import query
 from recall.contract.errors import Unavailable
 from recall.database.connections import HOW, cut
-from recall.database.units import RING_EVERY
+from recall.database.transaction import RING_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,9 +76,9 @@ class Bell:
                 duty.fails(translated(error))
             if time.monotonic() - began > LAST_PAUSE:  # it listened, and was cut
                 pause = FIRST_PAUSE
-                self._database.answered.clear()
+                self._database.pulse.answered.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._database.answered.wait(), self._longest)
+                    await asyncio.wait_for(self._database.pulse.answered.wait(), self._longest)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_PAUSE)
 
@@ -102,7 +102,7 @@ class Bell:
 
     def _hear(self, ring: psycopg.Notify) -> None:
         self._heard_at = time.monotonic()
-        if ring.payload == str(self._database.process):
+        if ring.payload == str(self._database.pulse.process):
             return
         wake = self._wakes.get(ring.channel, lambda: None)
         wake()
@@ -113,7 +113,7 @@ class Bell:
         """Cut the connection when a ring of this process did not come back."""
         while True:
             await asyncio.sleep(ECHO)
-            rang_at = self._database.rang_at
+            rang_at = self._database.pulse.rang_at
             if self._heard_at < rang_at < time.monotonic() - ECHO:
                 self._deaf = True
                 duty.fails(Unavailable(DEAF))

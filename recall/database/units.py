@@ -4,15 +4,11 @@
     as_owner     writes past every policy: the queue and administration
     read         changes nothing, as either; Postgres itself refuses a write
 
-A unit is one transaction, and all that makes it somebody's is set within it (`set_config(…,
-true)`: right behind a transaction pooler too). It has a deadline that holds whatever the network
-does, and takes effect at most once: when a connection is lost behind COMMIT, what was committed is
-looked up before anything is run again.
+A unit is one transaction (`recall/database/transaction.py`). Its deadline holds whatever the
+network does, and it takes effect at most once:
 
-    writing      BEGIN · enter · sign · work · COMMIT   sign: this unit's id in `committed`
-    lost before COMMIT was sent                         run again on a fresh connection
-    lost behind it                                      sign again: it stands there → done
-    reading      enter · work
+    lost before COMMIT was sent    run again on a fresh connection
+    lost behind it                 sign again: where the signature stands, all is done
 """
 
 from __future__ import annotations
@@ -20,11 +16,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
@@ -33,6 +27,8 @@ from recall.base.queries import query
 from recall.contract.errors import Broken, Misconfigured, Unavailable
 from recall.database.caller import OWNER, Caller
 from recall.database.connections import HOW, Connections, cut
+from recall.database.fetching import fetch_value
+from recall.database.transaction import Pulse, Unit
 from recall.embedded import keeper
 from recall.schema import functions
 
@@ -57,8 +53,6 @@ GRACE = 0.5
 RESTART, PATIENCE = 15.0, 2.0
 #: Times that a unit which collided with another is run.
 COLLISIONS = 5
-#: Seconds between two rings of one process: whoever hears one looks again that much later.
-RING_EVERY = 1.0
 
 IN_DOUBT = (
     "The connection was lost at the last moment and the database has not come back: whether this "
@@ -66,49 +60,18 @@ IN_DOUBT = (
 )
 
 
-@dataclass
-class Unit(Generic[T]):
-    """A unit of work under way: what must be known of it when its connection is lost."""
-
-    work: Callable[[Connection], Awaitable[T]]
-    who: Caller | Owner
-    deadline: float
-    writes: bool
-    rings: bool = False
-    id: UUID = field(default_factory=uuid4)
-    slot: int = -1
-    connection: Connection | None = None
-    result: T | None = None
-    ending: bool = False  # this attempt's work is done and its COMMIT was sent
-    in_doubt: bool = False  # the answer to an earlier attempt's COMMIT was lost
-    lost: bool = False  # an attempt ended without the server's word
-    rang_at: float | None = None
-
-    def left(self) -> float:
-        """Return the seconds until its deadline."""
-        return self.deadline - time.monotonic()
-
-
 class Database:
     """The units of work of one process on one database."""
 
-    def __init__(
-        self,
-        url: str,
-        settings: Settings,
-        server: Server | None = None,
-    ) -> None:
+    def __init__(self, url: str, settings: Settings, server: Server | None = None) -> None:
         self.url = url
         self.server = server  # the embedded one: started again by whoever notices that it is gone
-        self.process = uuid4()  # signs what this process commits, and its rings
-        #: Set by every answer: the server is awake. Who waits for that clears it first.
-        self.answered = asyncio.Event()
-        self.rang_at = -RING_EVERY
+        self.pulse = Pulse()
         self.patience = settings.statement_timeout  # seconds for a unit that asks for no other
         self._search_path = "recall, pg_temp"
         self._connections = Connections(url, settings.pool_size)
-        self._slots: list[int] = []  # a heap of those that are free
-        self._most_slots = 0
+        self._slots: list[int] = []  # a heap of those that are free: the lowest goes first
+        self._new_slots = count(1)
         self._away_since: float | None = None
         self._given_up: set[asyncio.Task[Any]] = set()
 
@@ -116,11 +79,11 @@ class Database:
         """Connect once, so that a wrong URL or password is said at start and not at first use."""
         try:
             async with await psycopg.AsyncConnection.connect(self.url, **HOW) as connection:
-                row = await (await connection.execute(query("vector_schema"))).fetchone()
+                vector = await fetch_value(connection, query("vector_schema"))
         except psycopg.OperationalError as error:
             raise Misconfigured(f"The database does not answer: {error}".strip()) from error
-        if row is not None:
-            self._search_path = functions.read(row[0]).path
+        if vector is not None:
+            self._search_path = functions.read(vector).path
 
     async def close(self) -> None:
         """Close every connection; a unit that was given up is not waited for long."""
@@ -185,7 +148,7 @@ class Database:
         return await self._repeat(Unit(work, who, self._until(within), writes=False))
 
     async def _write(self, unit: Unit[T]) -> T:
-        unit.slot = self._take_slot()
+        unit.slot = heappop(self._slots) if self._slots else next(self._new_slots)
         try:
             return await self._repeat(unit)
         finally:
@@ -197,13 +160,6 @@ class Database:
         now = time.monotonic()
         long_away = self._away_since is not None and now - self._away_since > RESTART
         return now + (PATIENCE if long_away else within or self.patience)
-
-    def _take_slot(self) -> int:
-        """Return a number that no other unit under way has: the lowest, so that they stay few."""
-        if self._slots:
-            return heappop(self._slots)
-        self._most_slots += 1
-        return self._most_slots
 
     async def _repeat(self, unit: Unit[T]) -> T:
         """Run the unit until it is done, until its deadline, or until something else is wrong."""
@@ -225,8 +181,8 @@ class Database:
                 await asyncio.sleep(pause)
             else:
                 self._away_since = None
-                self.answered.set()
-                self.rang_at = unit.rang_at or self.rang_at
+                self.pulse.answered.set()
+                self.pulse.rang_at = unit.rang_at or self.pulse.rang_at
                 return result
         raise AssertionError("unreachable")
 
@@ -286,46 +242,4 @@ class Database:
 
     async def _attempt(self, unit: Unit[T]) -> T:
         async with self._connections.one() as connection:
-            unit.connection = connection
-            try:
-                async with connection.pipeline():
-                    if not unit.writes:
-                        await self._enter(connection, unit)
-                        return await unit.work(connection)
-                    async with connection.transaction():
-                        await self._enter(connection, unit)
-                        return await self._once(connection, unit)
-            finally:
-                unit.connection = None
-
-    async def _once(self, connection: Connection, unit: Unit[T]) -> T:
-        """Do the work and sign it; if an earlier attempt's signature stands, it is done already.
-
-        An attempt whose COMMIT is still on its way holds its signature's row: signing waits for
-        how that ends.
-        """
-        values = {"process": self.process, "slot": unit.slot, "unit": unit.id}
-        signed = await connection.execute(query("sign_unit"), values)
-        if unit.in_doubt:
-            if await signed.fetchone() is None:
-                return unit.result  # type: ignore[return-value]  # what it was before COMMIT
-            unit.in_doubt = False
-        unit.result = await unit.work(connection)
-        if unit.rings and time.monotonic() - self.rang_at > RING_EVERY:
-            unit.rang_at = time.monotonic()
-            await connection.execute(query("ring"), [str(self.process)])
-        unit.ending = True
-        return unit.result
-
-    async def _enter(self, connection: Connection, unit: Unit[T]) -> None:
-        milliseconds = max(round(unit.left() * 1000), 1)
-        values = {
-            "search_path": self._search_path,
-            "timeout": f"{milliseconds}ms",
-            "writes": unit.writes,
-        }
-        if isinstance(unit.who, Caller):
-            values |= {"tenant": str(unit.who.tenant), "user": unit.who.user or ""}
-            await connection.execute(query("enter_unit"), values)
-        else:
-            await connection.execute(query("enter_owner_unit"), values)
+            return await unit.attempt(connection, self._search_path, self.pulse)

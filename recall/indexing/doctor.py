@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from recall.base.queries import query
 from recall.database.caller import OWNER
+from recall.database.fetching import fetch_value
 from recall.schema import migrate
 from recall.schema.shape import holds_rows, named
 
@@ -86,8 +87,7 @@ async def _rows(database: Database, fix: bool) -> list[Finding]:
 
 
 async def _look(connection: Connection, check: Check, fix: bool) -> Finding:
-    row = await (await connection.execute(query(check.statement))).fetchone()
-    found = int(row[0]) if row else 0
+    found = int(await fetch_value(connection, query(check.statement)))
     if not (fix and found and check.repair):
         return Finding(check.counts, found, False)
     await connection.execute(query(check.repair))

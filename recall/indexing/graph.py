@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -19,6 +20,7 @@ from psycopg import sql
 
 from recall.base.queries import query
 from recall.database.caller import OWNER
+from recall.database.fetching import fetch_all, fetch_value
 from recall.embedded import keeper
 from recall.indexing.doctor import Finding
 from recall.schema import functions
@@ -34,6 +36,20 @@ log = logging.getLogger("recall.build")
 #: Memories to be indexed from which on building at the end pays.
 LARGE = 20_000
 COUNTS = "missing HNSW indexes"
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """A profile's index: `active` is the profile, `usable` the index."""
+
+    profile: int
+    dimension: int
+    active: bool
+    usable: bool
+
+    @property
+    def name(self) -> sql.Identifier:
+        return sql.Identifier("recall", f"embedding_{self.profile}_hnsw")
 
 
 @asynccontextmanager
@@ -59,8 +75,7 @@ async def missing(database: Database) -> int:
     """Return how many profiles have no HNSW index that may be used."""
 
     async def work(connection: Connection) -> int:
-        row = await (await connection.execute(query("missing_hnsw"))).fetchone()
-        return int(row[0]) if row else 0
+        return int(await fetch_value(connection, query("missing_hnsw")))
 
     return await database.read(OWNER, work)
 
@@ -91,11 +106,10 @@ async def _builder(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection[
         async with await psycopg.AsyncConnection.connect(
             url, autocommit=True, connect_timeout=15, application_name="recall"
         ) as connection:
-            lies = await (await connection.execute(query("vector_schema"))).fetchone()
-            path = functions.read(lies[0] if lies else "public").path
+            vector = await fetch_value(connection, query("vector_schema"))
+            path = functions.read(vector or "public").path
             await connection.execute(query("build_path"), [path])
-            row = await (await connection.execute(query("lock_build"))).fetchone()
-            if not (row and row[0]):
+            if not await fetch_value(connection, query("lock_build")):
                 yield None
                 return
             yield connection
@@ -105,13 +119,12 @@ async def _builder(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection[
 
 async def _took_away(connection: psycopg.AsyncConnection[Any]) -> bool:
     """Drop the active profile's index if nothing is in it and much will be."""
-    for profile, _, active, usable in await _indexes(connection):
-        if not (active and usable):
+    for index in await _indexes(connection):
+        if not (index.active and index.usable):
             continue
-        empty = await (await connection.execute(query("nothing_embedded"), [profile])).fetchone()
-        waiting = await (await connection.execute(query("jobs_waiting"))).fetchone()
-        if empty and empty[0] and waiting and waiting[0] > LARGE:
-            await connection.execute(sql.SQL("drop index {}").format(_name(profile)))
+        empty = await fetch_value(connection, query("nothing_embedded"), [index.profile])
+        if empty and await fetch_value(connection, query("jobs_waiting")) > LARGE:
+            await connection.execute(sql.SQL("drop index {}").format(index.name))
             return True
     return False
 
@@ -119,37 +132,29 @@ async def _took_away(connection: psycopg.AsyncConnection[Any]) -> bool:
 async def _build_missing(
     connection: psycopg.AsyncConnection[Any], say: Callable[[str], None]
 ) -> int:
-    lacking = [row for row in await _indexes(connection) if not row[3]]
-    for profile, dimension, _, _ in lacking:
-        counted = await (await connection.execute(query("embedded_vectors"), [profile])).fetchone()
-        say(f"Building the HNSW index over {counted[0] if counted else 0:,} vectors")
+    lacking = [index for index in await _indexes(connection) if not index.usable]
+    for index in lacking:
+        vectors = await fetch_value(connection, query("embedded_vectors"), [index.profile])
+        say(f"Building the HNSW index over {vectors:,} vectors")
         began = time.monotonic()
-        await connection.execute(
-            query("memory_for_build"), {"dimension": dimension, "profile": profile}
-        )
+        values = {"dimension": index.dimension, "profile": index.profile}
+        await connection.execute(query("memory_for_build"), values)
         try:
-            await _build(connection, profile, dimension)
+            await _build(connection, index)
         except psycopg.errors.DiskFull:
             # Builders share memory in /dev/shm, which containers keep small.
             await connection.execute(query("one_builder"))
-            await _build(connection, profile, dimension)
+            await _build(connection, index)
         say(f"Built in {time.monotonic() - began:.0f} s")
     return len(lacking)
 
 
-async def _build(connection: psycopg.AsyncConnection[Any], profile: int, dimension: int) -> None:
+async def _build(connection: psycopg.AsyncConnection[Any], index: _Index) -> None:
     """Build one index; what an interrupted build left under its name goes first."""
-    await connection.execute(sql.SQL("drop index concurrently if exists {}").format(_name(profile)))
-    row = await (await connection.execute(query("hnsw_index"), [profile, dimension])).fetchone()
-    assert row is not None
-    await connection.execute(sql.SQL("create index concurrently ") + sql.SQL(row[0]))
+    await connection.execute(sql.SQL("drop index concurrently if exists {}").format(index.name))
+    statement = await fetch_value(connection, query("hnsw_index"), [index.profile, index.dimension])
+    await connection.execute(sql.SQL("create index concurrently ") + sql.SQL(statement))
 
 
-def _name(profile: int) -> sql.Identifier:
-    return sql.Identifier("recall", f"embedding_{profile}_hnsw")
-
-
-async def _indexes(
-    connection: psycopg.AsyncConnection[Any],
-) -> list[tuple[int, int, bool, bool]]:
-    return await (await connection.execute(query("hnsw_indexes"))).fetchall()
+async def _indexes(connection: psycopg.AsyncConnection[Any]) -> list[_Index]:
+    return await fetch_all(connection, _Index, query("hnsw_indexes"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,6 +40,13 @@ class Job:
     session_id: int | None
     created_at: datetime
     indexed: bool  # has chunks: of an older text, or another profile's
+
+
+class Unindexed(NamedTuple):
+    """How many memories wait to be indexed, and how many were given up."""
+
+    pending: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from recall.base.queries import query
 from recall.contract.errors import Invalid
+from recall.database.fetching import fetch_value
 from recall.database.units import WHOLE
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ async def set_language(database: Database, caller: Caller, language: str) -> int
 
     async def work(connection: Connection) -> int:
         await connection.execute(query("set_language"), [language, caller.tenant])
-        row = await (await connection.execute(query("queue_tenant"), [caller.tenant])).fetchone()
-        return int(row[0]) if row else 0
+        return int(await fetch_value(connection, query("queue_tenant"), [caller.tenant]))
 
     return await database.as_owner(work, within=WHOLE, rings=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from recall.base.queries import query
 from recall.contract.errors import ModelMismatch, NotFound
 from recall.database.caller import OWNER
+from recall.database.fetching import fetch_one
 
 if TYPE_CHECKING:
     from recall.database.units import Connection, Database
@@ -29,8 +30,7 @@ async def active(database: Database) -> Profile | None:
     """Return the active profile, or None before the first start with a model."""
 
     async def work(connection: Connection) -> Profile | None:
-        row = await (await connection.execute(query("active_profile"))).fetchone()
-        return Profile(*row) if row else None
+        return await fetch_one(connection, Profile, query("active_profile"))
 
     return await database.read(OWNER, work)
 

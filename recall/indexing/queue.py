@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psycopg.rows import class_row, dict_row
-
 from recall.base.queries import query
 from recall.database.caller import OWNER, Caller
+from recall.database.fetching import Row, fetch_all, fetch_one, fetch_value, fetch_values
 from recall.database.units import INDEXING
 from recall.database.vectors import HalfVectors, HalfVectorsDumper
-from recall.indexing.jobs import Claim, Job
+from recall.indexing.jobs import Claim, Job, Unindexed
 from recall.memory.memories import BACKFILL
 
 if TYPE_CHECKING:
@@ -35,9 +34,7 @@ async def claim(database: Database, limit: int, lease: float, lane: int = BACKFI
     async def work(connection: Connection) -> list[Claim]:
         await connection.execute(query("park_deadly"))
         values = {"limit": limit, "lease": lease, "lane": lane}
-        async with connection.cursor(row_factory=class_row(Claim)) as cursor:
-            await cursor.execute(query("claim"), values)
-            return await cursor.fetchall()
+        return await fetch_all(connection, Claim, query("claim"), values)
 
     return await database.as_owner(work)
 
@@ -47,13 +44,12 @@ async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
     held = {claim.memory_id: claim for claim in claims}
 
     async def work(connection: Connection) -> list[Job]:
-        async with connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(query("memories_to_index"), [list(held)])
-            rows = {row["memory_id"]: row for row in await cursor.fetchall()}
+        read = await fetch_all(connection, Row, query("memories_to_index"), [list(held)])
+        by_memory = {memory["memory_id"]: memory for memory in read}
         return [
-            Job(tenant_id=claim.tenant_id, token=claim.token, lane=claim.lane, **rows[id])
+            Job(tenant_id=claim.tenant_id, token=claim.token, lane=claim.lane, **by_memory[id])
             for id, claim in held.items()
-            if id in rows
+            if id in by_memory
         ]
 
     return await database.read(OWNER, work)
@@ -64,8 +60,7 @@ async def renew(database: Database, claims: Iterable[Claim], lease: float) -> se
     values = _tokens(claims) | {"lease": lease}
 
     async def work(connection: Connection) -> set[int]:
-        cursor = await connection.execute(query("renew"), values)
-        return {row[0] for row in await cursor.fetchall()}
+        return set(await fetch_values(connection, query("renew"), values))
 
     return await database.as_owner(work)
 
@@ -87,8 +82,7 @@ async def finish(
 
     async def work(connection: Connection) -> int:
         await connection.execute(query("without_waiting"))
-        cursor = await connection.execute(query("finish"), claims)
-        held = sorted(row[0] for row in await cursor.fetchall())
+        held = sorted(await fetch_values(connection, query("finish"), claims))
         if held:
             if stale := sorted(indexed.intersection(held)):
                 await connection.execute(query("drop_chunks"), [profile.id, stale])
@@ -96,8 +90,8 @@ async def finish(
         return len(held)
 
     # A connection that fell silent is not waited for longer than the rows may take.
-    rows = sum(len(chunks[job.memory_id]) for job in jobs)
-    within = database.patience + SECONDS_A_ROW * rows
+    written = sum(len(chunks[job.memory_id]) for job in jobs)
+    within = database.patience + SECONDS_A_ROW * written
     return await database.as_caller(Caller(jobs[0].tenant_id), work, within=within)
 
 
@@ -111,23 +105,23 @@ async def _write(
     import numpy as np
 
     chunks, vectors = made
-    rows = [(memory, chunk) for memory in held for chunk in chunks[memory]]
-    oid = await (await connection.execute(query("halfvec_oid"))).fetchone()
+    pieces = [(memory, chunk) for memory in held for chunk in chunks[memory]]
+    oid = await fetch_value(connection, query("halfvec_oid"))
     connection.adapters.register_dumper(HalfVectors, HalfVectorsDumper)
     heads: dict[str, int] = {}  # each once, with its number from 1
-    head_of = [heads.setdefault(" ".join(chunk.head), len(heads) + 1) for _, chunk in rows]
+    head_of = [heads.setdefault(" ".join(chunk.head), len(heads) + 1) for _, chunk in pieces]
     values: dict[str, Any] = {
         "profile": profile.id,
         "language": language,
-        "memories": [memory for memory, _ in rows],
-        "pieces": [chunk.piece for _, chunk in rows],
-        "starts": [chunk.starts for _, chunk in rows],
-        "ends": [chunk.ends for _, chunk in rows],
-        "tokens": [" ".join(token.text for token in chunk.tokens) for _, chunk in rows],
-        "places": [" ".join(str(token.place) for token in chunk.tokens) for _, chunk in rows],
+        "memories": [memory for memory, _ in pieces],
+        "pieces": [chunk.piece for _, chunk in pieces],
+        "starts": [chunk.starts for _, chunk in pieces],
+        "ends": [chunk.ends for _, chunk in pieces],
+        "tokens": [" ".join(token.text for token in chunk.tokens) for _, chunk in pieces],
+        "places": [" ".join(str(token.place) for token in chunk.tokens) for _, chunk in pieces],
         "heads": list(heads),
         "head_of": head_of,
-        "meanings": HalfVectors(np.concatenate([vectors[m] for m in held]), oid[0] if oid else 0),
+        "meanings": HalfVectors(np.concatenate([vectors[m] for m in held]), oid or 0),
     }
     await connection.execute(query("write_chunks"), values)
 
@@ -163,19 +157,18 @@ async def next_due(database: Database, lane: int = BACKFILL) -> float | None:
     """Return the seconds until the next job of a lane up to `lane` is due, None if none waits."""
 
     async def work(connection: Connection) -> float | None:
-        row = await (await connection.execute(query("next_due"), {"lane": lane})).fetchone()
-        return row[0] if row else None
+        seconds: float | None = await fetch_value(connection, query("next_due"), {"lane": lane})
+        return seconds
 
     return await database.read(OWNER, work)
 
 
-async def unindexed(database: Database, caller: Caller, ids: Sequence[int]) -> tuple[int, int]:
+async def unindexed(database: Database, caller: Caller, ids: Sequence[int]) -> Unindexed:
     """Return how many of these memories still wait to be indexed, and how many were given up."""
 
-    async def work(connection: Connection) -> tuple[int, int]:
-        row = await (await connection.execute(query("unindexed"), [list(ids)])).fetchone()
-        assert row is not None
-        return row[0], row[1]
+    async def work(connection: Connection) -> Unindexed:
+        counted = await fetch_one(connection, Unindexed, query("unindexed"), [list(ids)])
+        return counted or Unindexed()
 
     return await database.read(caller, work)
 
@@ -189,9 +182,8 @@ async def parked(
     """
 
     async def work(connection: Connection) -> list[dict[str, Any]]:
-        async with connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(query("parked"), {"limit": limit, "before": before})
-            return await cursor.fetchall()
+        values = {"limit": limit, "before": before}
+        return await fetch_all(connection, Row, query("parked"), values)
 
     return await database.read(caller, work)
 
@@ -200,8 +192,8 @@ async def all_parked(database: Database, caller: Caller) -> AsyncIterator[dict[s
     """Yield every memory that was given up, the newest first, as `parked` does."""
     before: int | None = None
     while page := await parked(database, caller, PAGE, before):
-        for row in page:
-            yield row
+        for memory in page:
+            yield memory
         before = page[-1]["id"]
 
 
@@ -210,7 +202,7 @@ async def retry(database: Database, caller: Caller, ids: Sequence[int] | None = 
 
     async def work(connection: Connection) -> int:
         values = {"ids": None if ids is None else list(ids)}
-        return len(await (await connection.execute(query("retry"), values)).fetchall())
+        return len(await fetch_values(connection, query("retry"), values))
 
     return await database.as_caller(caller, work, rings=True)
 
@@ -220,7 +212,6 @@ async def compact(database: Database) -> int:
 
     async def work(connection: Connection) -> int:
         await connection.execute(query("sweep_signatures"))
-        row = await (await connection.execute(query("compact"))).fetchone()
-        return int(row[0]) if row else 0
+        return int(await fetch_value(connection, query("compact")))
 
     return await database.as_owner(work, within=INDEXING)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from recall.base.queries import query
 from recall.contract.errors import Invalid, NotFound
 from recall.database.caller import OWNER, Caller
+from recall.database.fetching import fetch_all, fetch_value
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,7 +62,7 @@ async def listed(database: Database) -> list[Key]:
     """Return every key, oldest first."""
 
     async def work(connection: Connection) -> list[Key]:
-        return [Key(*row) for row in await (await connection.execute(query("keys"))).fetchall()]
+        return await fetch_all(connection, Key, query("keys"))
 
     return await database.read(OWNER, work)
 
@@ -70,7 +71,7 @@ async def revoke(database: Database, id: int) -> None:
     """Make a key open nothing any more; NotFound when there is no such live key."""
 
     async def work(connection: Connection) -> bool:
-        return await (await connection.execute(query("revoke_key"), [id])).fetchone() is not None
+        return await fetch_value(connection, query("revoke_key"), [id]) is not None
 
     if not await database.as_owner(work):
         raise NotFound(f"There is no live key {id}.")
@@ -80,8 +81,7 @@ async def any_live(database: Database) -> bool:
     """Return whether any key opens anything."""
 
     async def work(connection: Connection) -> bool:
-        row = await (await connection.execute(query("any_live_key"))).fetchone()
-        return row is not None and bool(row[0])
+        return bool(await fetch_value(connection, query("any_live_key")))
 
     return await database.read(OWNER, work)
 
@@ -89,36 +89,32 @@ async def any_live(database: Database) -> bool:
 async def caller_by_key(database: Database, digest: bytes) -> Caller | None:
     """Return whom the key of this digest lets in, or None."""
 
-    async def work(connection: Connection) -> int | None:
-        row = await (await connection.execute(query("tenant_of_key"), [digest])).fetchone()
-        return row[0] if row else None
+    async def work(connection: Connection) -> Caller | None:
+        tenant = await fetch_value(connection, query("tenant_of_key"), [digest])
+        return None if tenant is None else Caller(tenant)
 
-    tenant = await database.read(OWNER, work)
-    return None if tenant is None else Caller(tenant)
+    return await database.read(OWNER, work)
 
 
 async def caller_of(database: Database, name: str) -> Caller:
     """Return a caller of the tenant called `name`, which is made when it does not exist."""
     _check(name)
 
-    async def work(connection: Connection) -> int:
+    async def work(connection: Connection) -> Caller:
         await connection.execute(query("ensure_tenant"), [name])
-        row = await (await connection.execute(query("tenant_by_name"), [name])).fetchone()
-        assert row is not None
-        return int(row[0])
+        return Caller(await fetch_value(connection, query("tenant_by_name"), [name]))
 
-    return Caller(await database.as_owner(work))
+    return await database.as_owner(work)
 
 
 async def known_caller(database: Database, name: str) -> Caller:
     """Return a caller of the tenant called `name`; NotFound when there is none."""
     _check(name)
 
-    async def work(connection: Connection) -> int | None:
-        row = await (await connection.execute(query("tenant_by_name"), [name])).fetchone()
-        return int(row[0]) if row else None
+    async def work(connection: Connection) -> Caller:
+        tenant = await fetch_value(connection, query("tenant_by_name"), [name])
+        if tenant is None:
+            raise NotFound(f"There is no tenant {name!r}.")
+        return Caller(tenant)
 
-    tenant = await database.read(OWNER, work)
-    if tenant is None:
-        raise NotFound(f"There is no tenant {name!r}.")
-    return Caller(tenant)
+    return await database.read(OWNER, work)

@@ -12,9 +12,9 @@ from pydantic import Field, StrictBool, StrictInt, TypeAdapter
 from recall.base.queries import query
 from recall.contract.errors import Invalid, NotFound
 from recall.contract.fields import Time
+from recall.database.fetching import Row, fetch_all, fetch_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
     from typing import LiteralString
 
@@ -72,11 +72,11 @@ async def messages(
     """Return a page of a session's messages, oldest first; NotFound when there is no session."""
 
     async def work(connection: Connection) -> Page:
-        row = await (await connection.execute(query("session_by_key"), [session])).fetchone()
-        if row is None:
+        id = await fetch_value(connection, query("session_by_key"), [session])
+        if id is None:
             raise NotFound(f"There is no session {session!r}.")
         statements = (query("messages_page"), query("messages_page_back"))
-        values = {"session": row[0], "limit": limit}
+        values = {"session": id, "limit": limit}
         return await _page(connection, statements, cursor, values, "created_at")
 
     return await database.read(caller, work)
@@ -98,7 +98,7 @@ async def _page(
         "at": place.at if place else None,
         "id": place.id if place else 0,
     }
-    rows = await _rows(connection, statements[back], values)
+    rows = await fetch_all(connection, Row, statements[back], values)
     more = len(rows) > limit
     rows = rows[:limit]
     if back:
@@ -113,12 +113,3 @@ async def _page(
         str(first) if (more if back else place is not None) else None,
         str(last) if (True if back else more) else None,
     )
-
-
-async def _rows(
-    connection: Connection, statement: LiteralString, values: dict[str, Any]
-) -> list[dict[str, Any]]:
-    cursor = await connection.execute(statement, values)
-    found: Sequence[tuple[Any, ...]] = await cursor.fetchall()
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found]

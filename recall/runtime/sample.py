@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from recall.base.queries import query
 from recall.contract.values import Message, Note
 from recall.database.caller import OWNER
+from recall.database.fetching import fetch_value
 from recall.memory.memories import BACKFILL, store_messages, store_notes
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ async def load_sample(database: Database, caller: Caller) -> int:
     """Store the sample history when the database has no memory at all; return its size or 0."""
 
     async def empty(connection: Connection) -> bool:
-        row = await (await connection.execute(query("empty"))).fetchone()
-        return bool(row and row[0])
+        return bool(await fetch_value(connection, query("empty")))
 
     async def store(connection: Connection) -> int:
         stored = await store_messages(connection, messages, BACKFILL)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recall.base.queries import query
 from recall.database.caller import OWNER
+from recall.database.fetching import Row, fetch_one
 
 if TYPE_CHECKING:
     from recall.database.caller import Caller
@@ -20,18 +21,12 @@ async def read_status(
     """Return the counts of `caller`, the active profile and the database's versions and size."""
 
     async def work(connection: Connection) -> dict[str, Any]:
-        counts = await _row(connection, "status")
-        server = await _row(connection, "server")
-        return {**counts, "profile": asdict(profile) if profile else None, "database": server}
+        counts = await fetch_one(connection, Row, query("status"))
+        server = await fetch_one(connection, Row, query("server"))
+        active = {"profile": asdict(profile) if profile else None}
+        return {**(counts or {}), **active, "database": server}
 
     return await database.read(caller, work)
-
-
-async def _row(connection: Connection, statement: str) -> dict[str, Any]:
-    cursor = await connection.execute(query(statement))
-    row = await cursor.fetchone()
-    names = [column.name for column in cursor.description or ()]
-    return dict(zip(names, row or (), strict=True))
 
 
 async def ready(database: Database) -> None:

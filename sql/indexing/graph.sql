@@ -20,7 +20,7 @@ select set_config('search_path', %s, false), set_config('statement_timeout', '0'
 
 -- Each profile, whether its index is there and may be used, and whether it is the active one.
 -- name: hnsw_indexes
-select p.id, p.dimension, p.active, coalesce(i.indisvalid, false)
+select p.id as profile, p.dimension, p.active, coalesce(i.indisvalid, false) as usable
 from profile as p
 left join pg_index as i on i.indexrelid = to_regclass('recall.embedding_' || p.id || '_hnsw');
 

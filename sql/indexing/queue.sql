@@ -134,7 +134,8 @@ where j.memory_id = held.memory_id and j.token = held.token;
 
 -- How many of these memories wait, and how many were given up.
 -- name: unindexed
-select count(*) filter (where parked_at is null), count(*) filter (where parked_at is not null)
+select count(*) filter (where parked_at is null) as pending,
+       count(*) filter (where parked_at is not null) as failed
 from job where tenant_id = current_tenant() and memory_id = any(%s);
 
 -- Memories that were given up, and why; the newest first.

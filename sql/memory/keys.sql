@@ -10,7 +10,7 @@ select id from tenant where name = %s;
 insert into api_key (tenant_id, name, digest) select id, %s, %s from tenant where name = %s;
 
 -- name: keys
-select k.id, t.name, k.name, k.created_at, k.revoked_at
+select k.id, t.name as tenant, k.name, k.created_at, k.revoked_at
 from api_key as k join tenant as t on t.id = k.tenant_id
 order by k.id;
 
