@@ -70,7 +70,7 @@ INSIDE = {
     ),
     "sources.systems.sql": ("sql_query",),
     "database": ("caller connections vectors", "fetching transaction", "units", "bell"),
-    "memory": ("keys memories sessions",),
+    "memory": ("forget keys memories sessions",),
     "indexing": (
         "cutting doctor languages profiles words",
         "graph jobs",

@@ -19,6 +19,7 @@ from recall.database.caller import Caller
 from recall.indexing import queue
 from recall.indexing.jobs import Unindexed
 from recall.memory import memories
+from recall.memory.forget import forget_memory, forget_session, forget_user
 from recall.runtime.service import Service
 
 routes = APIRouter(route_class=Batch)
@@ -86,14 +87,14 @@ async def put_note(id: MemoryId, note: Note, caller: Asker, running: Running) ->
 @routes.delete("/notes/{id}")
 async def delete_note(id: MemoryId, caller: Asker, running: Running) -> Json:
     """Erase a note with everything derived from it."""
-    await memories.forget(running.database, caller, "note", id)
+    await forget_memory(running.database, caller, "note", id)
     return Json({"deleted": 1})
 
 
 @routes.delete("/messages/{id}")
 async def delete_message(id: MemoryId, caller: Asker, running: Running) -> Json:
     """Erase a message with everything derived from it."""
-    await memories.forget(running.database, caller, "message", id)
+    await forget_memory(running.database, caller, "message", id)
     return Json({"deleted": 1})
 
 
@@ -102,13 +103,13 @@ async def delete_session(
     session_id: Annotated[Id, Path()], caller: Asker, running: Running
 ) -> Json:
     """Erase a session with all its messages."""
-    return Json({"deleted": await memories.forget_session(running.database, caller, session_id)})
+    return Json({"deleted": await forget_session(running.database, caller, session_id)})
 
 
 @routes.delete("/users/{user_id:path}")
 async def delete_user(user_id: Annotated[Id, Path()], caller: Asker, running: Running) -> Json:
     """Erase every message and note of a user, and the sessions that this empties."""
-    return Json({"deleted": await memories.forget_user(running.database, caller, user_id)})
+    return Json({"deleted": await forget_user(running.database, caller, user_id)})
 
 
 async def _accepted(

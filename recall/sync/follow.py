@@ -36,6 +36,7 @@ from recall.base.queries import query
 from recall.base.supervisor import Duty
 from recall.contract.errors import RecallError
 from recall.database.units import INDEXING
+from recall.memory.forget import Selection, forget
 from recall.memory.memories import BACKFILL, LIVE
 from recall.sources.source import Found
 from recall.sync.backfill import BATCH, Place, Reader, entered, keep, owned, write
@@ -283,7 +284,8 @@ class Follower:
         """Erase the source's memories that are gone from it."""
         gone = await self._gone(source, place, newest, there)
         for start in range(0, len(gone), BATCH):
-            await self._erase(place, gone[start : start + BATCH])
+            part = Selection(source=place.id, ids=gone[start : start + BATCH])
+            await forget(self._database, place.caller, part, within=INDEXING)
         news = News(erased=len(gone))
         if news:
             self._on_news(news)
@@ -321,20 +323,6 @@ class Follower:
             return [(row[0], row[1]) for row in rows]
 
         return await self._database.read(place.caller, work)
-
-    async def _erase(self, place: Place, ids: Sequence[int]) -> None:
-        """Erase memories with what is derived from them, and the sessions that this empties."""
-
-        async def work(connection: Connection) -> None:
-            cursor = await connection.execute(query("gone_from_source"), [place.id, list(ids)])
-            rows = await cursor.fetchall()
-            memories = [row[0] for row in rows]
-            await connection.execute(query("forget_chunks"), [memories])
-            await connection.execute(query("forget_memories"), [memories])
-            sessions = [row[1] for row in rows if row[1] is not None]
-            await connection.execute(query("forget_empty_sessions"), [sessions])
-
-        await self._database.as_caller(place.caller, work, within=INDEXING)
 
 
 class Told(NamedTuple):

@@ -120,39 +120,6 @@ select id, key, title, category, user_id, content, metadata, created_at, updated
 from memory
 where id = %s and tenant_id = current_tenant() and kind = 'note';
 
--- Erasure. Chunks go first, in one statement of their own: their counts and vectors follow them
--- set-wise, which the row-by-row cascade from `memory` would not do.
--- name: forget_chunks
-delete from chunk where memory_id = any(%s) and tenant_id = current_tenant();
-
--- name: forget_memories
-delete from memory where id = any(%s) and tenant_id = current_tenant();
-
--- name: memory_to_forget
-select id from memory where id = %s and tenant_id = current_tenant() and kind = %s for update;
-
--- name: memories_of_session
-select m.id
-from memory as m join session as s on s.id = m.session_id
-where s.tenant_id = current_tenant() and s.key = %s
-for update;
-
--- name: memories_of_user
-select id from memory where tenant_id = current_tenant() and user_id = %s for update;
-
--- name: forget_session
-delete from session where tenant_id = current_tenant() and key = %s returning id;
-
--- A session without messages is nobody's; it goes with the last message that a user had in it.
--- name: forget_empty_sessions
-delete from session as s
-where s.tenant_id = current_tenant() and s.id = any(%s)
-  and not exists (select from memory as m where m.session_id = s.id);
-
--- name: sessions_of_user
-select distinct session_id from memory
-where tenant_id = current_tenant() and user_id = %s and session_id is not null;
-
 -- Newest activity first, a page at a time, from behind or before a cursor (last_at, id).
 -- name: sessions_page
 select s.id, s.key, s.title, s.created_at, s.last_at,

@@ -63,11 +63,6 @@ where source_id = %(source)s and tenant_id = current_tenant()
 order by id
 limit %(limit)s;
 
--- name: gone_from_source
-select id, session_id from memory
-where source_id = %s and tenant_id = current_tenant() and id = any(%s)
-for update;
-
 -- name: follow_source
 update source set followed = %s::jsonb where id = %s and tenant_id = current_tenant();
 

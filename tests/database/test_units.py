@@ -15,6 +15,7 @@ from recall.database.caller import OWNER
 from recall.database.units import Database
 from recall.indexing import queue
 from recall.memory import keys, memories
+from recall.memory.forget import forget_memory, forget_session
 from recall.runtime.status import ready
 
 if TYPE_CHECKING:
@@ -101,14 +102,14 @@ async def test_what_was_erased_is_not_answered_as_missing(
 ) -> None:
     stored = await memories.save_messages(database, caller, [said("one"), said("two")])
     front.lose(times, reached=reached)
-    await memories.forget(database, caller, "message", stored.ids[0])
+    await forget_memory(database, caller, "message", stored.ids[0])
     assert count(owner) == 1
     front.lose(times, reached=reached)
-    assert await memories.forget_session(database, caller, "s") == 1
+    assert await forget_session(database, caller, "s") == 1
     assert front.losses_left == 0
     assert count(owner) == 0
     with pytest.raises(NotFound):
-        await memories.forget(database, caller, "message", stored.ids[0])
+        await forget_memory(database, caller, "message", stored.ids[0])
 
 
 @LOSSES

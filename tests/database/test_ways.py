@@ -12,6 +12,7 @@ from recall.contract.values import Message, Note
 from recall.database.caller import ALL_RIGHTS, OWNER, Caller
 from recall.indexing.languages import set_language
 from recall.memory import keys, memories, sessions
+from recall.memory.forget import forget_memory, forget_user
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -131,8 +132,8 @@ async def test_every_right_is_needed_for_what_it_is_for(database: Database, call
         ],
         "admin": [lambda who: set_language(database, who, "german")],
         "erase": [
-            lambda who: memories.forget_user(database, who, "nobody"),
-            lambda who: memories.forget(database, who, "note", id),
+            lambda who: forget_user(database, who, "nobody"),
+            lambda who: forget_memory(database, who, "note", id),
         ],
     }
     assert takes.keys() == ALL_RIGHTS

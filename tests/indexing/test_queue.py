@@ -11,6 +11,7 @@ from recall.contract.values import Message, Note
 from recall.indexing import queue
 from recall.indexing.recipe import chunk_jobs
 from recall.memory import memories
+from recall.memory.forget import forget_memory
 from recall.memory.memories import BACKFILL, LIVE
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ async def test_a_memory_that_is_erased_while_it_is_indexed_stays_erased(
     await store(database, caller, "one", "two")
     claims = await queue.claim(database, 5, LEASE)
     jobs = await queue.read_jobs(database, claims)
-    await memories.forget(database, caller, "message", jobs[0].memory_id)
+    await forget_memory(database, caller, "message", jobs[0].memory_id)
     assert len(await queue.read_jobs(database, claims)) == 1
     assert await write(database, embedder, profile, jobs) == 1
     assert owner.execute("select memory_id from chunk").fetchall() == [(jobs[1].memory_id,)]

@@ -12,6 +12,7 @@ from recall.contract.errors import Broken, NotFound
 from recall.contract.values import Message, Mode, Note, Question
 from recall.database.caller import OWNER, Caller
 from recall.memory import keys, memories, sessions
+from recall.memory.forget import forget_memory, forget_session, forget_user
 from recall.runtime.status import read_status
 
 if TYPE_CHECKING:
@@ -257,13 +258,13 @@ async def test_what_is_another_tenants_does_not_exist(
         sessions.messages(database, ours, "s", None, 10),
         memories.note(database, ours, note),
         memories.replace_note(database, ours, note, Note(content="taken")),
-        memories.forget(database, ours, "note", note),
-        memories.forget(database, ours, "message", message),
-        memories.forget_session(database, ours, "s"),
+        forget_memory(database, ours, "note", note),
+        forget_memory(database, ours, "message", message),
+        forget_session(database, ours, "s"),
     ):
         with pytest.raises(NotFound):
             await attempt
-    assert await memories.forget_user(database, ours, "u") == 0
+    assert await forget_user(database, ours, "u") == 0
     assert (await memories.note(database, theirs, note))["content"] == SECRET
     assert len((await sessions.messages(database, theirs, "s", None, 10)).rows) == 1
 

@@ -17,6 +17,7 @@ from recall.contract.limits import LARGEST_METADATA
 from recall.contract.refusals import sentence
 from recall.contract.values import Message, Note
 from recall.memory import memories
+from recall.memory.forget import forget_memory, forget_session, forget_user
 
 if TYPE_CHECKING:
     import psycopg
@@ -175,47 +176,10 @@ async def test_what_does_not_exist_cannot_be_read_replaced_or_forgotten(
         with pytest.raises(NotFound, match=f"no note {id}"):
             await memories.replace_note(database, caller, id, Note(content="x"))
         with pytest.raises(NotFound, match=f"no note {id}"):
-            await memories.forget(database, caller, "note", id)
+            await forget_memory(database, caller, "note", id)
     with pytest.raises(NotFound, match="no session 'x'"):
-        await memories.forget_session(database, caller, "x")
-    assert await memories.forget_user(database, caller, "nobody") == 0
-
-
-async def test_forgetting_a_session_erases_it_with_its_messages(
-    database: Database, caller: Caller, owner: psycopg.Connection[Any]
-) -> None:
-    await memories.save_messages(
-        database, caller, [said("a"), said("b"), said("c", session_id="other")]
-    )
-    assert await memories.forget_session(database, caller, "s") == 2
-    assert owner.execute("select key from session").fetchall() == [("other",)]
-    assert counted(owner, "memory") == counted(owner, "job") == 1
-
-
-async def test_forgetting_a_user_erases_the_sessions_that_this_empties(
-    database: Database, caller: Caller, owner: psycopg.Connection[Any]
-) -> None:
-    await memories.save_messages(
-        database,
-        caller,
-        [
-            said("alone", session_id="own", user_id="u"),
-            said("with others", session_id="shared", user_id="u"),
-            said("the others", session_id="shared", user_id="v"),
-        ],
-    )
-    await memories.save_notes(database, caller, [Note(content="n", user_id="u")])
-    assert await memories.forget_user(database, caller, "u") == 3
-    assert owner.execute("select key from session").fetchall() == [("shared",)]
-    assert owner.execute("select user_id from memory").fetchall() == [("v",)]
-
-
-async def test_a_forgotten_key_may_be_used_again(database: Database, caller: Caller) -> None:
-    (id,) = (await memories.save_messages(database, caller, [said("a", key="k")])).ids
-    await memories.forget(database, caller, "message", id)
-    again = await memories.save_messages(database, caller, [said("b", key="k")])
-    assert again.accepted == 1
-    assert again.ids != (id,)
+        await forget_session(database, caller, "x")
+    assert await forget_user(database, caller, "nobody") == 0
 
 
 @given(texts.filter(lambda text: text.replace("\x00", "")), texts)

@@ -16,6 +16,7 @@ from recall.indexing import profiles
 from recall.indexing.recipe import RECIPE
 from recall.indexing.worker import Worker
 from recall.memory import keys, memories
+from recall.memory.forget import forget_session
 from recall.retrieval.search import Searcher
 from recall.schema import migrate
 
@@ -63,7 +64,7 @@ async def test_a_role_without_superuser_migrates_indexes_and_asks(
         found = await searcher.recall(ours, Question(query="green lamp"))
         assert [hit.content for hit in found.results] == ["The lamp is green."]
         assert (await searcher.recall(theirs, Question(query="green lamp"))).results == ()
-        deleted = await memories.forget_session(database, ours, "s")
+        deleted = await forget_session(database, ours, "s")
         assert deleted == 1
     finally:
         await database.close()

@@ -14,6 +14,7 @@ from strategies import START
 from recall.contract.errors import Invalid, NotFound
 from recall.contract.values import Message
 from recall.memory import keys, memories, sessions
+from recall.memory.forget import forget_memory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -123,7 +124,7 @@ async def test_a_page_whose_rows_were_erased_still_leads_on(
     stored = await memories.save_messages(database, caller, [turn("s", n, "x") for n in range(4)])
     first = await sessions.messages(database, caller, "s", None, 2)
     for id in stored.ids[:2]:
-        await memories.forget(database, caller, "message", id)
+        await forget_memory(database, caller, "message", id)
     rest = await sessions.messages(database, caller, "s", first.next, 9)
     assert [row["id"] for row in rest.rows] == list(stored.ids[2:])
 

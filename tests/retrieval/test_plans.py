@@ -66,6 +66,8 @@ where c.relnamespace = 'recall'::regnamespace and c.relkind in ('r', 'i')
   and pg_stat_get_xact_numscans(c.oid) > 0
 """
 
+#: No field of a selection.
+SELECTED = dict.fromkeys(("ids", "keys", "kind", "session", "user", "source"))
 #: What grows with the memories. The queue is short when it is asked.
 LARGE = {"memory", "session", "chunk_1", "embedding_1", "word_count"}
 
@@ -153,7 +155,11 @@ def test_a_question_reads_no_whole_table(
         ("session_by_key", ["s7"]),
         ("ids_by_key", [["k7", "k70000"]]),
         ("unindexed", [[5, 6]]),
-        ("forget_chunks", [[5, 6]]),
+        ("hold_sessions", SELECTED | {"user": "user7"}),
+        ("hold_memories", SELECTED | {"ids": [5, 6], "kind": "message"}),
+        ("hold_memories", SELECTED | {"session": "s7"}),
+        ("hold_memories", SELECTED | {"user": "user7"}),
+        ("erase_chunks", [[5, 6]]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

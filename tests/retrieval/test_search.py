@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import AUTHORS, SENTENCES, SESSIONS, START, TOPICS, USERS, messages, notes, scopes
 
-from recall.contract.errors import Invalid
+from recall.contract.errors import Invalid, NotFound
 from recall.contract.values import Message, Mode, Note, Question
 from recall.database.caller import Caller
 from recall.memory import keys, memories
+from recall.memory.forget import forget_memory, forget_session, forget_user
 
 if TYPE_CHECKING:
     import psycopg
@@ -572,7 +573,6 @@ async def apply(
 ) -> None:
     from contextlib import suppress
 
-    from recall.contract.errors import NotFound
     from recall.indexing import queue
 
     verb, value = step
@@ -589,11 +589,11 @@ async def apply(
                 await memories.replace_note(database, caller, ids[0], value)
             case "forget" if rows:
                 id, kind = rows[value % len(rows)]
-                await memories.forget(database, caller, kind, id)
+                await forget_memory(database, caller, kind, id)
             case "forget session":
-                await memories.forget_session(database, caller, value)
+                await forget_session(database, caller, value)
             case "forget user":
-                await memories.forget_user(database, caller, value)
+                await forget_user(database, caller, value)
             case "index":
                 await worker.drain()
             case "fold":
@@ -670,15 +670,16 @@ async def test_erasure_leaves_nothing(
     owner.execute("update job set parked_at = now(), error = 'dead letter'")
     match how:
         case "by user":
-            assert await memories.forget_user(database, caller, "u") == 16
+            assert await forget_user(database, caller, "u") == 16
         case "by session":
-            assert await memories.forget_session(database, caller, "s") == 15
-            await memories.forget(database, caller, "note", ids[-1])
+            assert await forget_session(database, caller, "s") == 15
+            await forget_memory(database, caller, "note", ids[-1])
         case _:
             rows = owner.execute("select id, kind from memory").fetchall()
             for id, kind in rows:
-                await memories.forget(database, caller, kind, id)
-            await memories.forget_session(database, caller, "s")
+                await forget_memory(database, caller, kind, id)
+            with pytest.raises(NotFound):  # it went with its last message
+                await forget_session(database, caller, "s")
     for table in ("memory", "session", "chunk", "embedding", "job"):
         assert owner.execute(f"select from {table}".encode()).fetchall() == [], table
     assert statistics(owner, caller) == ([], (0, 0))

@@ -23,6 +23,7 @@ from recall.indexing.languages import set_language
 from recall.indexing.recipe import RECIPE
 from recall.indexing.worker import Worker
 from recall.memory import keys, memories
+from recall.memory.forget import forget_session
 from recall.retrieval.search import Searcher
 from recall.schema import functions, migrate, preflight
 
@@ -205,7 +206,7 @@ async def test_nothing_that_recall_does_springs_a_trap(mined: str, model: Model)
         assert (await graph.examine(database, settings, fix=True)).repaired
         await set_language(database, ours, "german")
         await worker.drain()
-        await memories.forget_session(database, ours, "s1")
+        await forget_session(database, ours, "s1")
         migrate.prune(mined)
         assert not any(f.found for f in await doctor.examine(database, fix=False))
         assert not sprung(mined), "while it is looked after"

@@ -20,6 +20,7 @@ from recall.indexing import doctor, graph, profiles
 from recall.indexing.recipe import RECIPE
 from recall.indexing.worker import Worker
 from recall.memory import keys, memories
+from recall.memory.forget import forget_session
 from recall.retrieval.search import Searcher
 from recall.schema import migrate
 
@@ -178,7 +179,7 @@ async def answers(url: str, model: Model) -> None:
         await worker.drain()
         hits = (await searcher.recall(ours, Question(query="new lighthouse"))).results
         assert hits[0].content == "A new lighthouse."
-        assert await memories.forget_session(database, ours, "s") == 2
+        assert await forget_session(database, ours, "s") == 2
         assert not any(f.found for f in await doctor.examine(database, fix=False))
         assert not (await graph.examine(database, settings, fix=False)).found
     assert migrate.differences(url) == ([], [])
