@@ -297,7 +297,7 @@ def prepare(databases: Databases, embedder: Embedder) -> str:
     async def ensure() -> None:
         database = Database(url, Settings())
         await database.open()
-        await profiles.ensure(database, embedder.identity, RECIPE)
+        await profiles.ensure_profile(database, embedder.identity, RECIPE)
         await database.close()
 
     asyncio.run(ensure())
@@ -394,7 +394,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def profile(database: Database) -> Profile:
-    found = await profiles.active(database)
+    found = await profiles.active_profile(database)
     assert found is not None
     return found
 

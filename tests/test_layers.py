@@ -121,9 +121,9 @@ PROTOCOL = {"fits", "open_source"}
 
 #: Public names that stand for two things as yet.
 STILL_TO_DO: set[str] = {
-    *("Database", "Said", "active_path", "check", "claim", "compact", "connect"),
-    *("connection", "conversations", "create", "digest", "examine", "keep", "known", "opened"),
-    *("read", "release", "repair", "said", "words"),
+    *("Database", "Said", "active_path", "check", "connect"),
+    *("connection", "conversations", "keep", "known", "opened"),
+    *("read", "said", "words"),
 }
 
 #: What a room may import from outside, where it must stay light.

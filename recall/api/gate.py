@@ -46,7 +46,7 @@ _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?", re.ASCII)
 
 async def check_bind(database: Database, host: str) -> None:
     """Raise Misconfigured where the network would be served while there is no key."""
-    if not _loopback(host) and not await keys.any_live(database):
+    if not _loopback(host) and not await keys.any_live_key(database):
         raise Misconfigured(
             f"RECALL_HOST={host} would serve everybody without a key. Make one with "
             "`recall keys create NAME`, or serve on 127.0.0.1."
@@ -69,7 +69,7 @@ class Gate:
         """Return the caller that the request acts for; raises Unauthorized when there is none."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and key.strip():
-            return await self._caller_by(keys.digest(key.strip()))
+            return await self._caller_by(keys.key_digest(key.strip()))
         if not await self._still_keyless():
             raise Unauthorized("This service wants a key: send `Authorization: Bearer KEY`.")
         # DNS rebinding: a web page can have a browser call 127.0.0.1 under the page's own name.
@@ -94,7 +94,7 @@ class Gate:
 
     async def _still_keyless(self) -> bool:
         if self._keyless and self._looked + REMEMBERED <= time.monotonic():
-            self._keyless = not await keys.any_live(self._database)
+            self._keyless = not await keys.any_live_key(self._database)
             self._looked = time.monotonic()
         return self._keyless
 

@@ -81,6 +81,6 @@ async def get_failed(
 @routes.post("/failed/retry")
 async def retry_failed(caller: Asker, running: Running, chosen: Chosen | None = None) -> Json:
     """Queue memories that were given up again: those of `ids`, or all."""
-    retried = await queue.retry(running.database, caller, chosen.ids if chosen else None)
+    retried = await queue.retry_parked(running.database, caller, chosen.ids if chosen else None)
     running.nudge()
     return Json({"retried": retried}, 202)

@@ -56,7 +56,7 @@ async def get_sessions(
     caller: Asker, running: Running, cursor: str | None = None, limit: Limit = 50
 ) -> Json:
     """List sessions, those with the newest message first."""
-    page = await sessions.sessions(running.database, caller, cursor, limit)
+    page = await sessions.list_sessions(running.database, caller, cursor, limit)
     rows = [{"session_id": row.pop("key"), **_without_id(row)} for row in page.rows]
     return Json({"sessions": rows, "previous": page.previous, "next": page.next})
 
@@ -70,7 +70,7 @@ async def get_messages(
     limit: Limit = 50,
 ) -> Json:
     """List a session's messages, oldest first."""
-    page = await sessions.messages(running.database, caller, session_id, cursor, limit)
+    page = await sessions.list_messages(running.database, caller, session_id, cursor, limit)
     return Json({"messages": page.rows, "previous": page.previous, "next": page.next})
 
 

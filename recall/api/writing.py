@@ -73,7 +73,7 @@ async def post_notes(
 @routes.get("/notes/{id}")
 async def get_note(id: MemoryId, caller: Asker, running: Running) -> Json:
     """Return a note."""
-    return Json(await memories.note(running.database, caller, id))
+    return Json(await memories.read_note(running.database, caller, id))
 
 
 @routes.put("/notes/{id}", status_code=202)

@@ -112,5 +112,5 @@ async def _populate(service: Service, corpus: Corpus, tenants: int, each: int) -
         take_away(service)
     await loader.drain()
     if large:
-        await graph.repair(service.settings, lambda said: None)
+        await graph.build_missing(service.settings, lambda said: None)
     settle(service)

@@ -152,7 +152,7 @@ class Loader:
             bare.append(_seconds(self._service.model.embedder, texts))
         begun = time.perf_counter()
         if large:
-            await graph.repair(self._service.settings, lambda said: None)
+            await graph.build_missing(self._service.settings, lambda said: None)
         built = time.perf_counter() - begun
         settle(self._service)
         anew = max(0, min(size, len(self._corpus.lines)) - self.size)

@@ -23,7 +23,7 @@ def keys_create(
         from recall.runtime.reach import open_database
 
         async with open_database(read_settings()) as database:
-            typer.echo(await keys.create(database, tenant, name))
+            typer.echo(await keys.create_key(database, tenant, name))
 
     run(work())
 
@@ -38,7 +38,7 @@ def keys_list() -> None:
         from recall.schema import migrate
 
         async with open_database(read_settings(), migrate.check) as database:
-            for key in await keys.listed(database):
+            for key in await keys.list_keys(database):
                 state = "revoked" if key.revoked_at else "live"
                 typer.echo(f"{key.id}\t{state}\t{key.tenant}\t{key.name}\t{key.created_at:%F}")
 
@@ -54,6 +54,6 @@ def keys_revoke(id: Annotated[int, typer.Argument(help="The key's number.")]) ->
         from recall.runtime.reach import open_database
 
         async with open_database(read_settings()) as database:
-            await keys.revoke(database, id)
+            await keys.revoke_key(database, id)
 
     run(work())

@@ -27,7 +27,7 @@ def retry(
 
         async with open_database(read_settings()) as database:
             caller = await keys.known_caller(database, tenant)
-            retried = await queue.retry(database, caller, ids or None)
+            retried = await queue.retry_parked(database, caller, ids or None)
         typer.echo(f"{retried:,} memories will be tried again, by `recall serve` or a worker")
 
     run(work())

@@ -36,7 +36,7 @@ def status(
             caller = await keys.known_caller(database, tenant)
             if failed:
                 return await _list_failed(queue.all_parked(database, caller), as_json)
-            figures = await read_status(database, caller, await profiles.active(database))
+            figures = await read_status(database, caller, await profiles.active_profile(database))
         if as_json:
             typer.echo(json.dumps(figures, indent=2))
         else:

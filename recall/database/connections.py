@@ -63,7 +63,10 @@ class Connections:
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[Connection]:
-        """Lend a connection to the block; raises Overloaded, or what connecting raised."""
+        """Lend a connection to the block.
+
+        Raises Overloaded when too many units wait for one, and what connecting raises.
+        """
         if self._waiting >= self._size * MOST_WAITING:
             raise Overloaded("Too many requests wait for the database; try again.")
         self._waiting += 1

@@ -76,7 +76,10 @@ class Database:
         self._given_up: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
-        """Connect once, so that a wrong URL or password is said at start and not at first use."""
+        """Connect once, so that a wrong URL or password is said at start and not at first use.
+
+        Raises Misconfigured when the database does not answer.
+        """
         try:
             async with await psycopg.AsyncConnection.connect(self.url, **HOW) as connection:
                 vector = await fetch_value(connection, query("vector_schema"))

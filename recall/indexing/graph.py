@@ -65,13 +65,13 @@ async def deferred(settings: Settings, say: Callable[[str], None]) -> AsyncItera
         await _build_missing(connection, say)
 
 
-async def repair(settings: Settings, say: Callable[[str], None]) -> int:
+async def build_missing(settings: Settings, say: Callable[[str], None]) -> int:
     """Build every HNSW index that is missing, unless a load is under way; return how many."""
     async with _builder(settings) as connection:
         return await _build_missing(connection, say) if connection else 0
 
 
-async def missing(database: Database) -> int:
+async def missing_graphs(database: Database) -> int:
     """Return how many profiles have no HNSW index that may be used."""
 
     async def work(connection: Connection) -> int:
@@ -80,10 +80,10 @@ async def missing(database: Database) -> int:
     return await database.read(OWNER, work)
 
 
-async def examine(database: Database, settings: Settings, fix: bool) -> Finding:
+async def examine_graphs(database: Database, settings: Settings, fix: bool) -> Finding:
     """Return how many HNSW indexes are missing, and with `fix` build them."""
-    found = await missing(database)
-    repaired = bool(fix and found and await repair(settings, log.info) >= found)
+    found = await missing_graphs(database)
+    repaired = bool(fix and found and await build_missing(settings, log.info) >= found)
     return Finding(COUNTS, found, repaired)
 
 

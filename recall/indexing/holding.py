@@ -52,7 +52,7 @@ class Holding:
         self.drop(left)
         if left:
             with suppress(RecallError):  # the lease runs out
-                await queue.release(self._database, left, within=FAREWELL)
+                await queue.release_claims(self._database, left, within=FAREWELL)
 
     def stop(self) -> None:
         """Let `beat` return."""
@@ -69,7 +69,7 @@ class Holding:
             if not (asked := list(self._held.values())):
                 continue
             try:
-                held = await queue.renew(self._database, asked, self.lease)
+                held = await queue.renew_claims(self._database, asked, self.lease)
             except RecallError as error:
                 duty.fails(error)
             else:

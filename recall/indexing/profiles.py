@@ -26,7 +26,7 @@ class Profile:
     recipe: str
 
 
-async def active(database: Database) -> Profile | None:
+async def active_profile(database: Database) -> Profile | None:
     """Return the active profile, or None before the first start with a model."""
 
     async def work(connection: Connection) -> Profile | None:
@@ -35,7 +35,7 @@ async def active(database: Database) -> Profile | None:
     return await database.read(OWNER, work)
 
 
-async def ensure(
+async def ensure_profile(
     database: Database, identity: ModelIdentity, recipe: str, make: bool = True
 ) -> Profile:
     """Return the active profile when it is this model's; make it when the database has none.
@@ -44,7 +44,7 @@ async def ensure(
     Raises ModelMismatch when other vectors are active: two models' vectors, even of one
     dimension, cannot be compared.
     """
-    found = await active(database)
+    found = await active_profile(database)
     if found is None and not make:
         raise NotFound("Nothing is indexed in this database yet: store something first.")
     if found is None:
@@ -55,7 +55,7 @@ async def ensure(
             await connection.execute(query("first_profile"), values)
 
         await database.as_owner(work)
-        found = await active(database)
+        found = await active_profile(database)
         assert found is not None
     theirs = (found.model, found.revision, found.dimension, found.recipe)
     if theirs != (identity.name, identity.revision, identity.dimension, recipe):

@@ -28,7 +28,9 @@ PAGE = 200
 SECONDS_A_ROW = 0.05
 
 
-async def claim(database: Database, limit: int, lease: float, lane: int = BACKFILL) -> list[Claim]:
+async def claim_jobs(
+    database: Database, limit: int, lease: float, lane: int = BACKFILL
+) -> list[Claim]:
     """Claim up to `limit` due jobs of one lane up to `lane` for `lease` seconds, oldest first."""
 
     async def work(connection: Connection) -> list[Claim]:
@@ -55,7 +57,7 @@ async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
     return await database.read(OWNER, work)
 
 
-async def renew(database: Database, claims: Iterable[Claim], lease: float) -> set[int]:
+async def renew_claims(database: Database, claims: Iterable[Claim], lease: float) -> set[int]:
     """Hold claims for `lease` seconds from now; return the memories whose claim still stood."""
     values = _tokens(claims) | {"lease": lease}
 
@@ -65,7 +67,7 @@ async def renew(database: Database, claims: Iterable[Claim], lease: float) -> se
     return await database.as_owner(work)
 
 
-async def finish(
+async def finish_jobs(
     database: Database,
     profile: Profile,
     jobs: Sequence[Job],
@@ -126,7 +128,7 @@ async def _write(
     await connection.execute(query("write_chunks"), values)
 
 
-async def fail(database: Database, errors: Mapping[Claim, str]) -> None:
+async def fail_jobs(database: Database, errors: Mapping[Claim, str]) -> None:
     """Put failed jobs back with their errors, to be tried later; the fifth failure parks one."""
     values = _tokens(errors) | {"errors": list(errors.values())}
 
@@ -136,7 +138,7 @@ async def fail(database: Database, errors: Mapping[Claim, str]) -> None:
     await database.as_owner(work)
 
 
-async def release(
+async def release_claims(
     database: Database, claims: Iterable[Claim | Job], within: float | None = None
 ) -> None:
     """Give claims back as if they had never been made."""
@@ -197,7 +199,7 @@ async def all_parked(database: Database, caller: Caller) -> AsyncIterator[dict[s
         before = page[-1]["id"]
 
 
-async def retry(database: Database, caller: Caller, ids: Sequence[int] | None = None) -> int:
+async def retry_parked(database: Database, caller: Caller, ids: Sequence[int] | None = None) -> int:
     """Queue memories that were given up again, these or all; return how many there were."""
 
     async def work(connection: Connection) -> int:
@@ -207,7 +209,7 @@ async def retry(database: Database, caller: Caller, ids: Sequence[int] | None = 
     return await database.as_caller(caller, work, rings=True)
 
 
-async def compact(database: Database) -> int:
+async def fold_counts(database: Database) -> int:
     """Fold what indexing appended (word counts, new words); return the counts written."""
 
     async def work(connection: Connection) -> int:

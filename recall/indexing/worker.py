@@ -178,7 +178,7 @@ class Worker:
 
         Raises Unavailable when the database is away; what was not done is given back.
         """
-        claims = await queue.claim(self._database, self._batch, self._holding.lease, lane)
+        claims = await queue.claim_jobs(self._database, self._batch, self._holding.lease, lane)
         self._holding.take(claims)
         total = Indexed()
         try:
@@ -205,7 +205,7 @@ class Worker:
         said = {claim: _said(error) for claim, error in failures.items()}
         for claim, sentence in said.items():
             log.warning("Memory %d cannot be indexed: %s", claim.memory_id, sentence)
-        await queue.fail(self._database, said)
+        await queue.fail_jobs(self._database, said)
         self._holding.drop([*failures])
         return Indexed(done, len(failures))
 
@@ -254,7 +254,7 @@ class Worker:
             raise Unembeddable(_said(error)) from error
         ordered = sorted(jobs, key=lambda job: job.tenant_id)
         for _, of_tenant in groupby(ordered, key=lambda job: job.tenant_id):
-            done = await queue.finish(
+            done = await queue.finish_jobs(
                 self._database, self._profile, list(of_tenant), chunks, vectors
             )
             self._since_compaction += done
@@ -276,7 +276,7 @@ class Worker:
     async def _compact(self, threshold: int) -> None:
         if self._since_compaction >= threshold:
             self._since_compaction = 0
-            await queue.compact(self._database)
+            await queue.fold_counts(self._database)
 
 
 async def _together(tasks: Sequence[asyncio.Task[int]]) -> list[int]:

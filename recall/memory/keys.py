@@ -32,19 +32,22 @@ class Key:
     revoked_at: datetime | None
 
 
-def digest(key: str) -> bytes:
+def key_digest(key: str) -> bytes:
     """Return what is kept of a key. Keys are random, so a plain SHA-256 cannot be guessed back."""
     return hashlib.sha256(key.encode()).digest()
 
 
-async def create(database: Database, tenant: str, name: str) -> str:
-    """Make a key for `tenant`, which is made when it does not exist, and return the key."""
+async def create_key(database: Database, tenant: str, name: str) -> str:
+    """Make a key for `tenant`, which is made when it does not exist, and return the key.
+
+    Raises Invalid when no tenant can be called that.
+    """
     _check(tenant)
     key = f"recall_{secrets.token_urlsafe(32)}"
 
     async def work(connection: Connection) -> None:
         await connection.execute(query("ensure_tenant"), [tenant])
-        await connection.execute(query("create_key"), [name, digest(key), tenant])
+        await connection.execute(query("create_key"), [name, key_digest(key), tenant])
 
     await database.as_owner(work)
     return key
@@ -58,7 +61,7 @@ def _check(tenant: str) -> None:
         raise Invalid("A tenant's name must be text in UTF-8.", "tenant")
 
 
-async def listed(database: Database) -> list[Key]:
+async def list_keys(database: Database) -> list[Key]:
     """Return every key, oldest first."""
 
     async def work(connection: Connection) -> list[Key]:
@@ -67,8 +70,11 @@ async def listed(database: Database) -> list[Key]:
     return await database.read(OWNER, work)
 
 
-async def revoke(database: Database, id: int) -> None:
-    """Make a key open nothing any more; NotFound when there is no such live key."""
+async def revoke_key(database: Database, id: int) -> None:
+    """Make a key open nothing any more.
+
+    Raises NotFound when there is no such live key.
+    """
 
     async def work(connection: Connection) -> bool:
         return await fetch_value(connection, query("revoke_key"), [id]) is not None
@@ -77,7 +83,7 @@ async def revoke(database: Database, id: int) -> None:
         raise NotFound(f"There is no live key {id}.")
 
 
-async def any_live(database: Database) -> bool:
+async def any_live_key(database: Database) -> bool:
     """Return whether any key opens anything."""
 
     async def work(connection: Connection) -> bool:
@@ -97,7 +103,10 @@ async def caller_by_key(database: Database, digest: bytes) -> Caller | None:
 
 
 async def caller_of(database: Database, name: str) -> Caller:
-    """Return a caller of the tenant called `name`, which is made when it does not exist."""
+    """Return a caller of the tenant called `name`, which is made when it does not exist.
+
+    Raises Invalid when no tenant can be called that.
+    """
     _check(name)
 
     async def work(connection: Connection) -> Caller:
@@ -108,7 +117,10 @@ async def caller_of(database: Database, name: str) -> Caller:
 
 
 async def known_caller(database: Database, name: str) -> Caller:
-    """Return a caller of the tenant called `name`; NotFound when there is none."""
+    """Return a caller of the tenant called `name`.
+
+    Raises NotFound when there is none, Invalid when no tenant can be called that.
+    """
     _check(name)
 
     async def work(connection: Connection) -> Caller:

@@ -1,4 +1,4 @@
-"""Memories as callers told them: saved, replaced, read. What is returned of a write is durable."""
+"""Memories as callers gave them: saved, replaced, read. A save that has returned is durable."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ LIVE, BACKFILL = 0, 1
 
 
 async def save_messages(database: Database, caller: Caller, messages: Sequence[Message]) -> Stored:
-    """Store `messages` and queue them for indexing, all or none, and return their ids."""
+    """Store `messages` and queue them for indexing, all or none; return their ids in order.
+
+    A known key stores nothing: its memory's id is returned, and counted as a duplicate.
+    """
     return await database.as_caller(caller, lambda c: store_messages(c, messages, LIVE), rings=True)
 
 
 async def save_notes(database: Database, caller: Caller, notes: Sequence[Note]) -> Stored:
-    """Store `notes` and queue them for indexing, all or none, and return their ids."""
+    """Do for `notes` what `save_messages` does for messages."""
     return await database.as_caller(caller, lambda c: store_notes(c, notes, LIVE), rings=True)
 
 
 async def store_messages(
     connection: Connection, messages: Sequence[Message], lane: int, source: int | None = None
 ) -> Stored:
-    """Store `messages` inside the caller's unit of work."""
+    """Store `messages`, which are of `source` if of any, in a unit; their jobs go to `lane`."""
     values = {
         "sessions": [m.session_id for m in messages],
         "titles": [m.session_title for m in messages],
@@ -51,7 +54,7 @@ async def store_messages(
 async def store_notes(
     connection: Connection, notes: Sequence[Note], lane: int, source: int | None = None
 ) -> Stored:
-    """Store `notes` inside the caller's unit of work."""
+    """Do for `notes` what `store_messages` does for messages."""
     values = {"titles": [n.title for n in notes], "categories": [n.category for n in notes]}
     lane_and_source = {"lane": lane, "source": source}
     return await _store(connection, query("save_notes"), values | _columns(notes) | lane_and_source)
@@ -83,7 +86,10 @@ async def _store(
 
 
 async def replace_note(database: Database, caller: Caller, id: int, note: Note) -> None:
-    """Replace the note `id` as a whole, its key kept, and queue it again; NotFound if none."""
+    """Replace the note `id` as a whole, its key kept, and queue it again.
+
+    Raises NotFound when there is no such note.
+    """
     values = note.model_dump(exclude={"key", "metadata"})
     values |= {"id": id, "metadata": json.dumps(note.metadata)}
 
@@ -94,13 +100,16 @@ async def replace_note(database: Database, caller: Caller, id: int, note: Note) 
         raise NotFound(f"There is no note {id}.")
 
 
-async def note(database: Database, caller: Caller, id: int) -> dict[str, Any]:
-    """Return the note `id` by column name; NotFound if none."""
+async def read_note(database: Database, caller: Caller, id: int) -> dict[str, Any]:
+    """Return the note `id` by column name.
+
+    Raises NotFound when there is no such note.
+    """
 
     async def work(connection: Connection) -> dict[str, Any] | None:
         return await fetch_one(connection, Row, query("note"), [id])
 
-    found = await database.read(caller, work)
-    if found is None:
+    note = await database.read(caller, work)
+    if note is None:
         raise NotFound(f"There is no note {id}.")
-    return found
+    return note

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from recall.database.caller import Caller
     from recall.database.units import Connection, Database
 
-#: What a cursor is made of: time, id, whether it leads back.
-_PLACE = TypeAdapter(tuple[Time, Annotated[StrictInt, Field(ge=0, lt=2**63 - 1)], StrictBool])
+#: A cursor's time, its id, and whether it leads back.
+_FIELDS = TypeAdapter(tuple[Time, Annotated[StrictInt, Field(ge=0, lt=2**63 - 1)], StrictBool])
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place between two rows, and which way to read from it; opaque outside."""
+    """The row behind or before which a page begins, and which way it reads; opaque outside."""
 
     at: datetime
     id: int
@@ -39,10 +39,13 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Return the cursor that `text` stands for; Invalid when recall never gave it out."""
+        """Return the cursor that `text` stands for.
+
+        Raises Invalid when recall never gave it out.
+        """
         try:
             packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            return cls(*_PLACE.validate_json(packed))
+            return cls(*_FIELDS.validate_json(packed))
         except ValueError as error:  # base64's and pydantic's own are ValueErrors too
             raise Invalid("cursor is not one that recall gave out.", "cursor") from error
 
@@ -56,8 +59,11 @@ class Page:
     next: str | None
 
 
-async def sessions(database: Database, caller: Caller, cursor: str | None, limit: int) -> Page:
-    """Return a page of sessions, those with the newest message first."""
+async def list_sessions(database: Database, caller: Caller, cursor: str | None, limit: int) -> Page:
+    """Return a page of `limit` sessions, those with the newest message first.
+
+    Raises Invalid when recall never gave out this cursor.
+    """
 
     async def work(connection: Connection) -> Page:
         statements = (query("sessions_page"), query("sessions_page_back"))
@@ -66,10 +72,14 @@ async def sessions(database: Database, caller: Caller, cursor: str | None, limit
     return await database.read(caller, work)
 
 
-async def messages(
+async def list_messages(
     database: Database, caller: Caller, session: str, cursor: str | None, limit: int
 ) -> Page:
-    """Return a page of a session's messages, oldest first; NotFound when there is no session."""
+    """Return a page of `limit` messages of a session, oldest first.
+
+    Raises NotFound when there is no session of this key, Invalid when recall never gave out this
+    cursor.
+    """
 
     async def work(connection: Connection) -> Page:
         id = await fetch_value(connection, query("session_by_key"), [session])
@@ -85,18 +95,18 @@ async def messages(
 async def _page(
     connection: Connection,
     statements: tuple[LiteralString, LiteralString],
-    cursor: str | None,
+    given: str | None,
     values: dict[str, Any],
     time: str,
 ) -> Page:
-    place = Cursor.parse(cursor) if cursor else None
-    back = place is not None and place.back
+    cursor = Cursor.parse(given) if given else None
+    back = cursor is not None and cursor.back
     limit = values["limit"]
     # One row more than asked tells whether there is another page.
     values |= {
         "limit": limit + 1,
-        "at": place.at if place else None,
-        "id": place.id if place else 0,
+        "at": cursor.at if cursor else None,
+        "id": cursor.id if cursor else 0,
     }
     rows = await fetch_all(connection, Row, statements[back], values)
     more = len(rows) > limit
@@ -104,12 +114,12 @@ async def _page(
     if back:
         rows.reverse()
     if not rows:  # the rows of this page were erased; those before it may be there
-        before = Cursor(place.at, place.id + 1, back=True) if place and not back else None
+        before = Cursor(cursor.at, cursor.id + 1, back=True) if cursor and not back else None
         return Page((), str(before) if before else None, None)
     first = Cursor(rows[0][time], rows[0]["id"], back=True)
     last = Cursor(rows[-1][time], rows[-1]["id"], back=False)
     return Page(
         tuple(rows),
-        str(first) if (more if back else place is not None) else None,
+        str(first) if (more if back else cursor is not None) else None,
         str(last) if (True if back else more) else None,
     )

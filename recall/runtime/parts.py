@@ -61,7 +61,7 @@ async def load_model(service: Service) -> None:
         embedding.open_embedder, settings.model, settings.home, settings.engine, settings.threads
     )
     gc.freeze()  # modules and model stay for good: collections need not walk over their objects
-    profile = await profiles.ensure(database, embedder.identity, RECIPE, service.writes)
+    profile = await profiles.ensure_profile(database, embedder.identity, RECIPE, service.writes)
     model = await service.closing.enter_async_context(aclosing(embedding.Model(embedder)))
     reranker = Reranker(settings.reranker) if settings.reranker else None
     service.model, service.profile = model, profile
@@ -127,9 +127,9 @@ async def mend_graph(service: Service) -> None:
 
 
 async def _mend(service: Service, duty: Duty) -> None:
-    if await graph.missing(service.database):
+    if await graph.missing_graphs(service.database):
         log.warning("The HNSW index is missing: a load was interrupted. It is built now.")
-        await graph.repair(service.settings, log.info)
+        await graph.build_missing(service.settings, log.info)
 
 
 #: recall search

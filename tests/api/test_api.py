@@ -320,7 +320,7 @@ def keyed(client: httpx.Client, settings: Settings) -> Iterator[dict[str, str]]:
     async def make() -> dict[str, str]:
         database = Database(settings.pooled_url, settings)
         await database.open()
-        made = {name: await keys.create(database, name, name) for name in ("ann", "bob")}
+        made = {name: await keys.create_key(database, name, name) for name in ("ann", "bob")}
         await database.close()
         return made
 

@@ -68,7 +68,7 @@ def test_revoking_the_last_key_opens_nothing(
     address = address or own_address()
     owner.execute(
         "insert into api_key (tenant_id, name, digest) values (1, 'agent', %s)",
-        [keys.digest("open sesame")],
+        [keys.key_digest("open sesame")],
     )
     port = serve(host="0.0.0.0").url.rpartition(":")[2]
     with httpx.Client(base_url=f"http://{address}:{port}", timeout=30) as client:
@@ -95,7 +95,7 @@ async def test_a_keyless_service_is_keyed_from_its_first_key_until_it_starts_aga
     gate = Gate(database, caller, "127.0.0.1")
     await check_bind(database, "127.0.0.1")
     assert await gate.caller(request()) == caller
-    key = await keys.create(database, "ann", "agent")
+    key = await keys.create_key(database, "ann", "agent")
     with pytest.raises(Unauthorized, match="wants a key"):
         await gate.caller(request())
     assert await gate.caller(request(key)) == await keys.caller_of(database, "ann")
@@ -147,12 +147,12 @@ async def test_a_key_is_looked_up_once_in_a_while_whether_it_opens_or_not(
     database: Database, caller: Caller, asked: list[bytes]
 ) -> None:
     gate = Gate(database, caller, "127.0.0.1")
-    key = await keys.create(database, "ann", "agent")
+    key = await keys.create_key(database, "ann", "agent")
     for _ in range(5):
         await gate.caller(request(key))
         with pytest.raises(Unauthorized, match="opens nothing"):
             await gate.caller(request("wrong"))
-    assert asked == [keys.digest(key), keys.digest("wrong")]
+    assert asked == [keys.key_digest(key), keys.key_digest("wrong")]
 
 
 async def test_keys_that_open_nothing_take_no_place_from_those_that_do(
@@ -160,27 +160,27 @@ async def test_keys_that_open_nothing_take_no_place_from_those_that_do(
 ) -> None:
     monkeypatch.setattr("recall.api.gate.MOST_REMEMBERED", 4)
     gate = Gate(database, caller, "127.0.0.1")
-    key = await keys.create(database, "ann", "agent")
+    key = await keys.create_key(database, "ann", "agent")
     ann = await gate.caller(request(key))
     for n in range(20):
         with pytest.raises(Unauthorized):
             await gate.caller(request(f"wrong {n}"))
     assert await gate.caller(request(key)) == ann
-    assert asked.count(keys.digest(key)) == 1
+    assert asked.count(keys.key_digest(key)) == 1
     assert len(asked) == 21
 
 
 async def test_a_service_bound_to_the_network_asks_for_keys_only_at_its_start(
     database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await keys.create(database, "ann", "agent")
+    await keys.create_key(database, "ann", "agent")
     gate = Gate(database, caller, "0.0.0.0")
     await check_bind(database, "0.0.0.0")
 
     async def never(database: Database) -> bool:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(keys, "any_live", never)
+    monkeypatch.setattr(keys, "any_live_key", never)
     with pytest.raises(Unauthorized, match="wants a key"):
         await gate.caller(request())
 

@@ -217,7 +217,7 @@ def test_a_fault_of_ours_is_one_sentence_for_the_caller_and_one_record_in_the_lo
     async def broken(*_: object) -> None:
         raise RuntimeError("a secret from deep inside")
 
-    monkeypatch.setattr("recall.memory.memories.note", broken)
+    monkeypatch.setattr("recall.memory.memories.read_note", broken)
     with caplog.at_level(logging.INFO):
         answer = client.get("/notes/1")
     found = error(answer, 500, "internal")

@@ -127,10 +127,10 @@ async def test_the_key_that_is_shown_is_the_key_that_counts(
     database: Database, caller: Caller, front: Front, owner: Any, times: int, reached: bool
 ) -> None:
     front.lose(times, reached=reached)
-    key = await keys.create(database, "default", "laptop")
+    key = await keys.create_key(database, "default", "laptop")
     assert front.losses_left == 0
     assert count(owner, "api_key") == 1
-    assert await keys.caller_by_key(database, keys.digest(key)) == caller
+    assert await keys.caller_by_key(database, keys.key_digest(key)) == caller
 
 
 @LOSSES
@@ -138,16 +138,16 @@ async def test_giving_back_a_job_counts_once(
     database: Database, caller: Caller, front: Front, owner: Any, times: int, reached: bool
 ) -> None:
     await memories.save_messages(database, caller, [said("one")])
-    claims = await queue.claim(database, 5, 60.0)
+    claims = await queue.claim_jobs(database, 5, 60.0)
     front.lose(times, reached=reached)
-    await queue.release(database, claims)
+    await queue.release_claims(database, claims)
     assert front.losses_left == 0
     assert owner.execute("select attempts, alone from job").fetchall() == [(0, 0)]
     front.lose(times, reached=reached)
-    claims = await queue.claim(database, 5, 60.0)
+    claims = await queue.claim_jobs(database, 5, 60.0)
     assert len(claims) == 1
     front.lose(times, reached=reached)
-    await queue.fail(database, {claims[0]: "it does not fit"})
+    await queue.fail_jobs(database, {claims[0]: "it does not fit"})
     assert owner.execute("select attempts from job").fetchall() == [(1,)]
 
 

@@ -123,8 +123,8 @@ async def test_every_right_is_needed_for_what_it_is_for(database: Database, call
     (id,) = (await memories.save_notes(database, caller, [note])).ids
     takes: dict[Right, list[Callable[[Caller], Awaitable[Any]]]] = {
         "read": [
-            lambda who: memories.note(database, who, id),
-            lambda who: sessions.sessions(database, who, None, 5),
+            lambda who: memories.read_note(database, who, id),
+            lambda who: sessions.list_sessions(database, who, None, 5),
         ],
         "write": [
             lambda who: memories.save_notes(database, who, [note]),
@@ -163,7 +163,7 @@ async def test_what_is_forbidden_reaches_no_database(
 
 
 async def test_a_key_lets_in_a_caller_with_every_right(database: Database) -> None:
-    key = await keys.create(database, "ann", "laptop")
-    ann = await keys.caller_by_key(database, keys.digest(key))
+    key = await keys.create_key(database, "ann", "laptop")
+    ann = await keys.caller_by_key(database, keys.key_digest(key))
     assert ann == await keys.known_caller(database, "ann")
     assert ann is not None and ann.rights == ALL_RIGHTS and ann.user is None

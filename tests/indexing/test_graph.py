@@ -36,14 +36,14 @@ async def test_a_first_large_load_builds_its_index_behind_the_rows(
     said: list[str] = []
     await backfill(database, caller, History(57))
     async with graph.deferred(settings, said.append):
-        assert await graph.missing(database) == 1
+        assert await graph.missing_graphs(database) == 1
         await worker.drain()
-    assert await graph.missing(database) == 0
+    assert await graph.missing_graphs(database) == 0
     assert said[0].startswith("A first large load") and "vectors" in said[1]
     # Now something is there, and the index stays.
     await backfill(database, caller, History(90, "elsewhere"))
     async with graph.deferred(settings, said.append):
-        assert await graph.missing(database) == 0
+        assert await graph.missing_graphs(database) == 0
     assert len(said) == 3
 
 
@@ -55,11 +55,11 @@ async def test_a_load_that_was_interrupted_is_repaired(
     with pytest.raises(Torn):
         async with graph.deferred(settings, lambda said: None):
             # While one process loads, no other builds.
-            assert await graph.repair(settings, lambda said: None) == 0
+            assert await graph.build_missing(settings, lambda said: None) == 0
             raise Torn
-    assert (await graph.examine(database, settings, fix=False)).found == 1
-    assert (await graph.examine(database, settings, fix=True)).repaired
-    assert (await graph.examine(database, settings, fix=False)).found == 0
+    assert (await graph.examine_graphs(database, settings, fix=False)).found == 1
+    assert (await graph.examine_graphs(database, settings, fix=True)).repaired
+    assert (await graph.examine_graphs(database, settings, fix=False)).found == 0
 
 
 async def test_a_service_that_starts_repairs_what_a_load_left(
@@ -71,7 +71,7 @@ async def test_a_service_that_starts_repairs_what_a_load_left(
     owner.execute(f"drop index embedding_{profile.id}_hnsw".encode())
     serve()
     for _ in range(600):
-        if not await graph.missing(database):
+        if not await graph.missing_graphs(database):
             break
         await asyncio.sleep(0.05)
-    assert await graph.missing(database) == 0
+    assert await graph.missing_graphs(database) == 0

@@ -51,7 +51,7 @@ async def write(
     vectors = {
         id: embedder.embed_documents([c.embedded for c in made]) for id, made in chunks.items()
     }
-    return await queue.finish(database, profile, jobs, chunks, vectors)
+    return await queue.finish_jobs(database, profile, jobs, chunks, vectors)
 
 
 def expire(owner: psycopg.Connection[Any]) -> None:
@@ -68,17 +68,17 @@ async def test_what_is_claimed_is_not_claimed_again_before_the_lease_ends(
     database: Database, caller: Caller
 ) -> None:
     await store(database, caller, "one")
-    assert len(await queue.claim(database, 5, LEASE)) == 1
-    assert await queue.claim(database, 5, LEASE) == []
+    assert len(await queue.claim_jobs(database, 5, LEASE)) == 1
+    assert await queue.claim_jobs(database, 5, LEASE) == []
 
 
 async def test_a_lease_that_ran_out_is_claimed_by_another(
     database: Database, caller: Caller
 ) -> None:
     await store(database, caller, "one")
-    (first,) = await queue.claim(database, 5, 0.01)
+    (first,) = await queue.claim_jobs(database, 5, 0.01)
     await asyncio.sleep(0.02)
-    (second,) = await queue.claim(database, 5, LEASE)
+    (second,) = await queue.claim_jobs(database, 5, LEASE)
     assert second.memory_id == first.memory_id
     assert second.token > first.token
 
@@ -87,10 +87,10 @@ async def test_workers_at_the_same_time_claim_different_jobs(
     database: Database, caller: Caller
 ) -> None:
     await store(database, caller, *map(str, range(30)))
-    claims = await asyncio.gather(*(queue.claim(database, 10, LEASE) for _ in range(3)))
+    claims = await asyncio.gather(*(queue.claim_jobs(database, 10, LEASE) for _ in range(3)))
     ids = [job.memory_id for jobs in claims for job in jobs]
     assert len(set(ids)) == len(ids)
-    assert len(ids) + len(await queue.claim(database, 30, LEASE)) == 30
+    assert len(ids) + len(await queue.claim_jobs(database, 30, LEASE)) == 30
 
 
 async def test_whoever_lost_the_claim_writes_nothing(
@@ -101,11 +101,11 @@ async def test_whoever_lost_the_claim_writes_nothing(
     owner: psycopg.Connection[Any],
 ) -> None:
     await store(database, caller, "one")
-    lost = await queue.claim(database, 5, LEASE)
+    lost = await queue.claim_jobs(database, 5, LEASE)
     expire(owner)
-    held = await queue.claim(database, 5, LEASE)
-    assert await queue.renew(database, [*lost, *held], LEASE) == {held[0].memory_id}
-    assert await queue.renew(database, lost, LEASE) == set()
+    held = await queue.claim_jobs(database, 5, LEASE)
+    assert await queue.renew_claims(database, [*lost, *held], LEASE) == {held[0].memory_id}
+    assert await queue.renew_claims(database, lost, LEASE) == set()
     assert await finish(database, embedder, profile, lost) == 0
     assert chunks(owner) == 0
     assert await finish(database, embedder, profile, held) == 1
@@ -118,12 +118,12 @@ async def test_a_late_failure_of_a_lost_claim_changes_nothing(
     database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     await store(database, caller, "one")
-    lost = await queue.claim(database, 5, LEASE)
+    lost = await queue.claim_jobs(database, 5, LEASE)
     expire(owner)
-    await queue.claim(database, 5, LEASE)
+    await queue.claim_jobs(database, 5, LEASE)
     before = owner.execute("select * from job").fetchall()
-    await queue.fail(database, dict.fromkeys(lost, "late"))
-    await queue.release(database, lost)
+    await queue.fail_jobs(database, dict.fromkeys(lost, "late"))
+    await queue.release_claims(database, lost)
     assert owner.execute("select * from job").fetchall() == before
 
 
@@ -135,10 +135,10 @@ async def test_a_note_that_is_replaced_while_it_is_indexed_keeps_the_new_text(
     owner: psycopg.Connection[Any],
 ) -> None:
     (id,) = (await memories.save_notes(database, caller, [Note(content="the old text")])).ids
-    old = await queue.read_jobs(database, await queue.claim(database, 5, LEASE))
+    old = await queue.read_jobs(database, await queue.claim_jobs(database, 5, LEASE))
     await memories.replace_note(database, caller, id, Note(content="entirely new"))
     assert await write(database, embedder, profile, old) == 0
-    new = await queue.claim(database, 5, LEASE)
+    new = await queue.claim_jobs(database, 5, LEASE)
     assert await contents(database, new) == ["entirely new"]
     assert await finish(database, embedder, profile, new) == 1
     assert owner.execute("select words::text like '%entir%' from chunk").fetchall() == [(True,)]
@@ -152,7 +152,7 @@ async def test_a_memory_that_is_erased_while_it_is_indexed_stays_erased(
     owner: psycopg.Connection[Any],
 ) -> None:
     await store(database, caller, "one", "two")
-    claims = await queue.claim(database, 5, LEASE)
+    claims = await queue.claim_jobs(database, 5, LEASE)
     jobs = await queue.read_jobs(database, claims)
     await forget_memory(database, caller, "message", jobs[0].memory_id)
     assert len(await queue.read_jobs(database, claims)) == 1
@@ -163,29 +163,29 @@ async def test_a_memory_that_is_erased_while_it_is_indexed_stays_erased(
 async def test_live_memories_go_before_a_backfill(database: Database, caller: Caller) -> None:
     await store(database, caller, "old 1", "old 2", lane=BACKFILL)
     await store(database, caller, "new 1", "new 2")
-    first = await queue.claim(database, 2, LEASE)
+    first = await queue.claim_jobs(database, 2, LEASE)
     assert await contents(database, first) == ["new 1", "new 2"]
-    assert len(await queue.claim(database, 5, LEASE)) == 2
+    assert len(await queue.claim_jobs(database, 5, LEASE)) == 2
 
 
 async def test_live_memories_can_be_claimed_alone(database: Database, caller: Caller) -> None:
     await store(database, caller, "old", lane=BACKFILL)
     await store(database, caller, "new")
-    live = await queue.claim(database, 5, LEASE, LIVE)
+    live = await queue.claim_jobs(database, 5, LEASE, LIVE)
     assert await contents(database, live) == ["new"]
-    assert await queue.claim(database, 5, LEASE, LIVE) == []
-    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["old"]
+    assert await queue.claim_jobs(database, 5, LEASE, LIVE) == []
+    assert await contents(database, await queue.claim_jobs(database, 5, LEASE)) == ["old"]
 
 
 async def test_a_claim_says_whether_the_memory_has_chunks(
     database: Database, caller: Caller, embedder: Embedder, profile: Profile
 ) -> None:
     (id,) = (await memories.save_notes(database, caller, [Note(content="the old text")])).ids
-    claims = await queue.claim(database, 5, LEASE)
+    claims = await queue.claim_jobs(database, 5, LEASE)
     assert not (await queue.read_jobs(database, claims))[0].indexed
     await finish(database, embedder, profile, claims)
     await memories.replace_note(database, caller, id, Note(content="entirely new"))
-    claims = await queue.claim(database, 5, LEASE)
+    claims = await queue.claim_jobs(database, 5, LEASE)
     assert (await queue.read_jobs(database, claims))[0].indexed
 
 
@@ -195,16 +195,16 @@ async def test_a_failure_waits_longer_every_time_and_the_fifth_parks_it_with_its
     await store(database, caller, "poison")
     pauses = []
     for attempt in range(1, 6):
-        jobs = await queue.claim(database, 5, LEASE)
+        jobs = await queue.claim_jobs(database, 5, LEASE)
         assert len(jobs) == 1, attempt
-        await queue.fail(database, {jobs[0]: f"Boom: {attempt}"})
-        assert await queue.claim(database, 5, LEASE) == []
+        await queue.fail_jobs(database, {jobs[0]: f"Boom: {attempt}"})
+        assert await queue.claim_jobs(database, 5, LEASE) == []
         row = owner.execute("select extract(epoch from due_at - now()) from job").fetchone()
         assert row is not None
         pauses.append(float(row[0]))
         expire(owner)
     assert pauses == sorted(pauses)
-    assert await queue.claim(database, 5, LEASE) == []
+    assert await queue.claim_jobs(database, 5, LEASE) == []
     row = owner.execute("select parked_at is not null, error, attempts from job").fetchone()
     assert row == (True, "Boom: 5", 5)
 
@@ -218,7 +218,7 @@ async def test_a_memory_that_ends_its_workers_is_alone_soon_and_parked_alone(
 ) -> None:
     await store(database, caller, "deadly", *(f"innocent {n}" for n in range(49)))
     sizes = []
-    while claims := await queue.claim(database, 1024, LEASE):
+    while claims := await queue.claim_jobs(database, 1024, LEASE):
         if "deadly" in await contents(database, claims):
             sizes.append(len(claims))
             expire(owner)  # the worker died
@@ -235,12 +235,12 @@ async def test_what_a_dead_worker_held_does_not_wait_for_what_is_new_in_a_later_
     database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     await store(database, caller, "held", "held too")
-    await queue.claim(database, 5, LEASE)
+    await queue.claim_jobs(database, 5, LEASE)
     await store(database, caller, "history", lane=BACKFILL)
     expire(owner)
-    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["held"]
-    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["held too"]
-    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["history"]
+    assert await contents(database, await queue.claim_jobs(database, 5, LEASE)) == ["held"]
+    assert await contents(database, await queue.claim_jobs(database, 5, LEASE)) == ["held too"]
+    assert await contents(database, await queue.claim_jobs(database, 5, LEASE)) == ["history"]
 
 
 @pytest.mark.parametrize("step", ["-1 hour", "-1 day", "-400 days"])
@@ -249,22 +249,22 @@ async def test_a_clock_that_goes_back_makes_nobody_wait(
 ) -> None:
     """The database's clock cannot be turned here: what it wrote is, the other way."""
     await store(database, caller, "one", "two")
-    await queue.claim(database, 1, LEASE)  # and its worker dies
+    await queue.claim_jobs(database, 1, LEASE)  # and its worker dies
     owner.execute("update job set due_at = due_at - %s::interval where due_at > 'epoch'", [step])
-    assert len(await queue.claim(database, 5, LEASE)) == 1
+    assert len(await queue.claim_jobs(database, 5, LEASE)) == 1
     assert await queue.next_due(database) == 0
-    assert len(await queue.claim(database, 5, LEASE)) == 1
+    assert len(await queue.claim_jobs(database, 5, LEASE)) == 1
 
 
 async def test_a_heartbeat_holds_a_claim(
     database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     await store(database, caller, "one")
-    claims = await queue.claim(database, 5, 0.2)
+    claims = await queue.claim_jobs(database, 5, 0.2)
     for _ in range(4):
         await asyncio.sleep(0.1)
-        assert await queue.renew(database, claims, 0.2) == {claims[0].memory_id}
-        assert await queue.claim(database, 5, LEASE) == []
+        assert await queue.renew_claims(database, claims, 0.2) == {claims[0].memory_id}
+        assert await queue.claim_jobs(database, 5, LEASE) == []
 
 
 async def test_what_was_given_up_is_listed_with_its_reason_and_tried_again(
@@ -281,10 +281,10 @@ async def test_what_was_given_up_is_listed_with_its_reason_and_tried_again(
     assert {row["error"] for row in first} == {"the model choked"}
     (last,) = await queue.parked(database, caller, 2, before=first[-1]["id"])
     assert (last["begins"], last["session_id"], last["kind"]) == ("one", "s", "message")
-    assert await queue.retry(database, other, [last["id"]]) == 0, "another tenant's"
-    assert await queue.retry(database, caller, [last["id"]]) == 1
-    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["one"]
-    assert await queue.retry(database, caller) == 2
+    assert await queue.retry_parked(database, other, [last["id"]]) == 0, "another tenant's"
+    assert await queue.retry_parked(database, caller, [last["id"]]) == 1
+    assert await contents(database, await queue.claim_jobs(database, 5, LEASE)) == ["one"]
+    assert await queue.retry_parked(database, caller) == 2
     assert await queue.unindexed(database, caller, [row["id"] for row in first]) == (2, 0)
 
 
@@ -293,9 +293,9 @@ async def test_a_claim_given_back_is_due_at_once_and_does_not_count(
 ) -> None:
     await store(database, caller, "one")
     for _ in range(7):
-        jobs = await queue.claim(database, 5, LEASE)
+        jobs = await queue.claim_jobs(database, 5, LEASE)
         assert len(jobs) == 1
-        await queue.release(database, jobs)
+        await queue.release_claims(database, jobs)
 
 
 async def test_a_parked_memory_is_tried_again_when_its_note_is_replaced(
@@ -303,9 +303,9 @@ async def test_a_parked_memory_is_tried_again_when_its_note_is_replaced(
 ) -> None:
     (id,) = (await memories.save_notes(database, caller, [Note(content="bad")])).ids
     owner.execute("update job set parked_at = now(), error = 'x', attempts = 5")
-    assert await queue.claim(database, 5, LEASE) == []
+    assert await queue.claim_jobs(database, 5, LEASE) == []
     await memories.replace_note(database, caller, id, Note(content="good"))
-    assert await contents(database, await queue.claim(database, 5, LEASE)) == ["good"]
+    assert await contents(database, await queue.claim_jobs(database, 5, LEASE)) == ["good"]
 
 
 async def test_one_claim_serves_every_tenant(database: Database) -> None:
@@ -313,7 +313,7 @@ async def test_one_claim_serves_every_tenant(database: Database) -> None:
 
     for name in ("a", "b"):
         await store(database, await keys.caller_of(database, name), name)
-    jobs = await queue.claim(database, 5, LEASE)
+    jobs = await queue.claim_jobs(database, 5, LEASE)
     assert sorted(await contents(database, jobs)) == ["a", "b"]
     assert len({job.tenant_id for job in jobs}) == 2
 
@@ -328,7 +328,7 @@ async def test_folding_the_ledgers_changes_no_sum(
         await worker.step()
     before = owner.execute(sums).fetchall(), owner.execute(whole).fetchall()
     rows = owner.execute("select count(*) from word_count").fetchone()
-    await queue.compact(database)
+    await queue.fold_counts(database)
     assert (owner.execute(sums).fetchall(), owner.execute(whole).fetchall()) == before
     assert owner.execute("select count(*) from word_count").fetchone() < rows
 
@@ -350,5 +350,5 @@ async def test_folding_empties_the_list_before_the_words_index(
     assert pages_waiting() > 0
     await store(database, caller, "more words that wait")
     await worker.step()
-    await queue.compact(database)
+    await queue.fold_counts(database)
     assert pages_waiting() == 0

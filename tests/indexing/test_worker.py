@@ -474,7 +474,7 @@ async def test_a_heartbeat_that_was_missed_is_forgotten_when_nothing_is_held(
         raise Unavailable("The database is away.")
 
     monkeypatch.setattr(model.documents, "embed", slow)
-    monkeypatch.setattr("recall.indexing.queue.renew", away)
+    monkeypatch.setattr("recall.indexing.queue.renew_claims", away)
     worker = Worker(database, model.documents, profile, settings.model_copy(update={"lease": 0.6}))
     await memories.save_messages(database, caller, said("one"))
     async with supervised() as supervisor, asyncio.timeout(20):

@@ -253,10 +253,10 @@ async def test_what_is_another_tenants_does_not_exist(
 ) -> None:
     (note,) = (await memories.save_notes(database, theirs, [Note(content=SECRET)])).ids
     ((message,),) = await fetch(database, theirs, "select id from memory where kind = 'message'")
-    assert (await sessions.sessions(database, ours, None, 10)).rows == ()
+    assert (await sessions.list_sessions(database, ours, None, 10)).rows == ()
     for attempt in (
-        sessions.messages(database, ours, "s", None, 10),
-        memories.note(database, ours, note),
+        sessions.list_messages(database, ours, "s", None, 10),
+        memories.read_note(database, ours, note),
         memories.replace_note(database, ours, note, Note(content="taken")),
         forget_memory(database, ours, "note", note),
         forget_memory(database, ours, "message", message),
@@ -265,8 +265,8 @@ async def test_what_is_another_tenants_does_not_exist(
         with pytest.raises(NotFound):
             await attempt
     assert await forget_user(database, ours, "u") == 0
-    assert (await memories.note(database, theirs, note))["content"] == SECRET
-    assert len((await sessions.messages(database, theirs, "s", None, 10)).rows) == 1
+    assert (await memories.read_note(database, theirs, note))["content"] == SECRET
+    assert len((await sessions.list_messages(database, theirs, "s", None, 10)).rows) == 1
 
 
 async def test_keys_and_sessions_of_one_name_are_two(
@@ -276,7 +276,7 @@ async def test_keys_and_sessions_of_one_name_are_two(
         database, ours, [Message(session_id="s", role="user", content="mine", key="k")]
     )
     assert stored.accepted == 1
-    page = await sessions.messages(database, ours, "s", None, 10)
+    page = await sessions.list_messages(database, ours, "s", None, 10)
     assert [row["content"] for row in page.rows] == ["mine"]
 
 

@@ -156,7 +156,7 @@ async def test_a_note_is_replaced_as_a_whole_and_queued_again(
     ).ids
     owner.execute("delete from job")
     await memories.replace_note(database, caller, id, Note(content="new", category="c"))
-    note = await memories.note(database, caller, id)
+    note = await memories.read_note(database, caller, id)
     assert (note["content"], note["title"], note["category"], note["key"]) == (
         "new",
         None,
@@ -172,7 +172,7 @@ async def test_what_does_not_exist_cannot_be_read_replaced_or_forgotten(
     (message,) = (await memories.save_messages(database, caller, [said("a message")])).ids
     for id in (message, 999):
         with pytest.raises(NotFound, match=f"no note {id}"):
-            await memories.note(database, caller, id)
+            await memories.read_note(database, caller, id)
         with pytest.raises(NotFound, match=f"no note {id}"):
             await memories.replace_note(database, caller, id, Note(content="x"))
         with pytest.raises(NotFound, match=f"no note {id}"):
@@ -199,7 +199,7 @@ async def test_nul_and_halves_of_surrogate_pairs_are_taken_out(
         content="a\x00b\ud83d", title="\x00t", metadata={"k\x00": ["v\x00", {"x": "\udc00"}]}
     )
     (id,) = (await memories.save_notes(database, caller, [note])).ids
-    found = await memories.note(database, caller, id)
+    found = await memories.read_note(database, caller, id)
     assert found["content"] == "ab\ufffd"
     assert found["title"] == "t"
     assert found["metadata"] == {"k": ["v", {"x": "\ufffd"}]}
@@ -266,4 +266,4 @@ async def test_the_ends_of_time_come_back(database: Database, caller: Caller) ->
         (id,) = (
             await memories.save_notes(database, caller, [Note(content="x", created_at=at)])
         ).ids
-        assert (await memories.note(database, caller, id))["created_at"] == at
+        assert (await memories.read_note(database, caller, id))["created_at"] == at

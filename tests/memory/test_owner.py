@@ -55,7 +55,7 @@ async def test_a_role_without_superuser_migrates_indexes_and_asks(
     database = Database(plain_owner, settings)
     await database.open()
     try:
-        profile = await profiles.ensure(database, model.embedder.identity, RECIPE)
+        profile = await profiles.ensure_profile(database, model.embedder.identity, RECIPE)
         ours, theirs = [await keys.caller_of(database, name) for name in ("ours", "theirs")]
         said = Message(session_id="s", role="user", content="The lamp is green.")
         await memories.save_messages(database, ours, [said])

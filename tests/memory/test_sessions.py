@@ -76,7 +76,7 @@ async def test_any_page_size_yields_every_message_once_in_order(
     stored = await memories.save_messages(database, caller, turns)
 
     async def read(cursor: str | None) -> Page:
-        return await sessions.messages(database, caller, "s", cursor, limit)
+        return await sessions.list_messages(database, caller, "s", cursor, limit)
 
     expected = sorted(zip(hours, stored.ids, strict=True))
     assert await both_ways(read) == [id for _, id in expected]
@@ -92,7 +92,7 @@ async def test_any_page_size_yields_every_session_once_newest_first(
         await memories.save_messages(database, caller, turns)
 
     async def read(cursor: str | None) -> Page:
-        return await sessions.sessions(database, caller, cursor, limit)
+        return await sessions.list_sessions(database, caller, cursor, limit)
 
     await both_ways(read)
     rows = [row for page in await forward(read) for row in page.rows]
@@ -104,7 +104,7 @@ async def test_any_page_size_yields_every_session_once_newest_first(
 
 async def test_a_page_of_everything_has_no_neighbours(database: Database, caller: Caller) -> None:
     await memories.save_messages(database, caller, [turn("s", n, "x") for n in range(3)])
-    page = await sessions.messages(database, caller, "s", None, 3)
+    page = await sessions.list_messages(database, caller, "s", None, 3)
     assert (len(page.rows), page.previous, page.next) == (3, None, None)
 
 
@@ -112,9 +112,9 @@ async def test_what_is_added_meanwhile_is_neither_repeated_nor_in_the_way(
     database: Database, caller: Caller
 ) -> None:
     await memories.save_messages(database, caller, [turn("s", n, f"{n}") for n in (1, 2, 4)])
-    first = await sessions.messages(database, caller, "s", None, 2)
+    first = await sessions.list_messages(database, caller, "s", None, 2)
     await memories.save_messages(database, caller, [turn("s", n, f"{n}") for n in (0, 3)])
-    rest = await sessions.messages(database, caller, "s", first.next, 9)
+    rest = await sessions.list_messages(database, caller, "s", first.next, 9)
     assert [row["content"] for row in (*first.rows, *rest.rows)] == ["1", "2", "3", "4"]
 
 
@@ -122,16 +122,16 @@ async def test_a_page_whose_rows_were_erased_still_leads_on(
     database: Database, caller: Caller
 ) -> None:
     stored = await memories.save_messages(database, caller, [turn("s", n, "x") for n in range(4)])
-    first = await sessions.messages(database, caller, "s", None, 2)
+    first = await sessions.list_messages(database, caller, "s", None, 2)
     for id in stored.ids[:2]:
         await forget_memory(database, caller, "message", id)
-    rest = await sessions.messages(database, caller, "s", first.next, 9)
+    rest = await sessions.list_messages(database, caller, "s", first.next, 9)
     assert [row["id"] for row in rest.rows] == list(stored.ids[2:])
 
 
 async def test_a_session_that_is_not_there_is_said(database: Database, caller: Caller) -> None:
     with pytest.raises(NotFound, match="no session 'x'"):
-        await sessions.messages(database, caller, "x", None, 5)
+        await sessions.list_messages(database, caller, "x", None, 5)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ async def test_a_cursor_of_somebody_elses_making_is_refused(
     database: Database, caller: Caller, cursor: str
 ) -> None:
     with pytest.raises(Invalid, match="cursor") as caught:
-        await sessions.sessions(database, caller, cursor, 5)
+        await sessions.list_sessions(database, caller, cursor, 5)
     assert caught.value.field == "cursor"
 
 
@@ -153,6 +153,6 @@ async def test_no_bytes_at_all_crash_a_cursor(
 
     text = base64.urlsafe_b64encode(b'["2025-01-01", ' + raw + b", true]").decode()
     try:
-        await sessions.sessions(database, caller, text, 5)
+        await sessions.list_sessions(database, caller, text, 5)
     except Invalid as error:
         assert error.field == "cursor"

@@ -104,7 +104,7 @@ async def test_a_cursor_with_such_a_time_is_refused(
 ) -> None:
     cursor = base64.urlsafe_b64encode(json.dumps([at, 1, True]).encode()).decode()
     with pytest.raises(Invalid, match="cursor"):
-        await sessions.sessions(database, caller, cursor, 5)
+        await sessions.list_sessions(database, caller, cursor, 5)
 
 
 async def test_the_database_refuses_such_times_itself(database: Database, caller: Caller) -> None:

@@ -597,7 +597,7 @@ async def apply(
             case "index":
                 await worker.drain()
             case "fold":
-                await queue.compact(database)
+                await queue.fold_counts(database)
 
 
 def statistics(owner: psycopg.Connection[Any], caller: Caller) -> tuple[Any, Any]:
@@ -685,7 +685,7 @@ async def test_erasure_leaves_nothing(
     assert statistics(owner, caller) == ([], (0, 0))
     from recall.indexing import queue
 
-    await queue.compact(database)
+    await queue.fold_counts(database)
     assert owner.execute("select from word_count").fetchall() == []
     for mode in MODES:
         assert (await searcher.recall(caller, Question(query="harbour", mode=mode))).results == ()

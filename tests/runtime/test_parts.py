@@ -127,7 +127,7 @@ async def test_whoever_runs_a_worker_builds_an_index_that_is_missing(
     owner.execute(f"drop index {name}".encode())
     owner.commit()
     async with open_service(settings, parts_of), asyncio.timeout(30):
-        while await graph.missing(database):  # noqa: ASYNC110
+        while await graph.missing_graphs(database):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 

@@ -161,9 +161,9 @@ async def test_nothing_that_recall_does_springs_a_trap(mined: str, model: Model)
     database = Database(mined, settings)
     await database.open()
     try:
-        profile = await profiles.ensure(database, model.embedder.identity, RECIPE)
+        profile = await profiles.ensure_profile(database, model.embedder.identity, RECIPE)
         ours = await keys.caller_of(database, "ours")
-        await keys.create(database, "ours", "laptop")
+        await keys.create_key(database, "ours", "laptop")
         worker = Worker(database, model.documents, profile, settings)
         said = [
             Message(session_id=f"s{n % 3}", role="user", user_id="u", content=f"hello there {n}")
@@ -203,7 +203,7 @@ async def test_nothing_that_recall_does_springs_a_trap(mined: str, model: Model)
                 connection.execute(taken.encode())
         mended = await doctor.examine(database, fix=True)
         assert all(f.repaired for f in mended if f.found), mended
-        assert (await graph.examine(database, settings, fix=True)).repaired
+        assert (await graph.examine_graphs(database, settings, fix=True)).repaired
         await set_language(database, ours, "german")
         await worker.drain()
         await forget_session(database, ours, "s1")

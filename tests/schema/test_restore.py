@@ -106,7 +106,7 @@ def dumps(
         migrate.migrate(url)
         model = Model(embedder)
         async with opened(url) as database:
-            profile = await profiles.ensure(database, embedder.identity, RECIPE)
+            profile = await profiles.ensure_profile(database, embedder.identity, RECIPE)
             await remember(database)
             await Worker(
                 database, model.documents, profile, Settings.load(database_url=url)
@@ -159,11 +159,11 @@ async def answers(url: str, model: Model) -> None:
     """Assert that the restored recall has all, finds it, takes more, and keeps tenants apart."""
     settings = Settings.load(database_url=url)
     async with opened(url) as database:
-        profile = await profiles.ensure(database, model.embedder.identity, RECIPE)
+        profile = await profiles.ensure_profile(database, model.embedder.identity, RECIPE)
         ours, theirs = [await keys.caller_of(database, name) for name in ("ours", "theirs")]
         found = await doctor.examine(database, fix=True)
         assert all(f.repaired for f in found if f.found), found
-        await graph.examine(database, settings, fix=True)
+        await graph.examine_graphs(database, settings, fix=True)
         worker = Worker(database, model.documents, profile, settings)
         await worker.drain()
         searcher = Searcher(database, profile, model.questions)
@@ -181,7 +181,7 @@ async def answers(url: str, model: Model) -> None:
         assert hits[0].content == "A new lighthouse."
         assert await forget_session(database, ours, "s") == 2
         assert not any(f.found for f in await doctor.examine(database, fix=False))
-        assert not (await graph.examine(database, settings, fix=False)).found
+        assert not (await graph.examine_graphs(database, settings, fix=False)).found
     assert migrate.differences(url) == ([], [])
 
 

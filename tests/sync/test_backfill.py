@@ -17,6 +17,7 @@ from strategies import START
 
 from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message, Note
+from recall.database.transaction import Unit
 from recall.memory import keys, memories
 from recall.sources.opening import open_source
 from recall.sources.source import Found, Skipped
@@ -281,17 +282,17 @@ async def test_strict_stops_at_a_bad_row_and_not_at_what_is_left_out_on_purpose(
 async def test_an_acknowledgement_that_was_lost_counts_no_row_twice(
     database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    once, lost = database._once, []
+    once, lost = Unit._once, []
 
-    async def losing(connection: Any, unit: Any) -> Any:
-        result = await once(connection, unit)
+    async def losing(unit: Any, connection: Any, pulse: Any) -> Any:
+        result = await once(unit, connection, pulse)
         if len(lost) < 3:
             # Everything is committed, and the answer never comes.
             lost.append(await connection.execute("commit"))
             raise psycopg.OperationalError("the connection is lost")
         return result
 
-    monkeypatch.setattr(database, "_once", losing)
+    monkeypatch.setattr(Unit, "_once", losing)
     tally = await backfill(database, caller, History(57))
     assert lost and reconciles(tally, 57)
     assert tally.stored == (await fresh(database, 57)).stored
