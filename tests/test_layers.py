@@ -74,7 +74,7 @@ INSIDE = {
     "indexing": (
         "cutting doctor languages profiles words",
         "graph jobs",
-        "queue recipe",
+        "blame queue recipe",
         "holding",
         "worker",
     ),

@@ -1,9 +1,9 @@
 """The worker: claim, read, cut, embed, write. Any number of them, anywhere.
 
 A batch is embedded off the event loop; no transaction is open meanwhile, and a heartbeat holds the
-claims for as long as it takes. What fails is tried in halves until the memories at fault are
-alone: they are put back with their error, the others are indexed. Where everything fails the
-system is at fault, nothing is booked on any memory, and the worker says so and tries again.
+claims for as long as it takes. Memories at fault (`recall/indexing/blame.py`) are put back with
+their error, and the others are indexed. Where the system is at fault, nothing is booked on any
+memory, and the worker says so and tries again.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from recall.base.faults import Fault, fault_of
 from recall.base.supervisor import Duty
-from recall.contract.errors import Broken, RecallError
+from recall.contract.errors import RecallError
 from recall.indexing import queue
+from recall.indexing.blame import (
+    Halving,
+    Unembeddable,
+    as_recall_error,
+    described,
+    memories_at_fault,
+)
 from recall.indexing.holding import Holding
-from recall.indexing.jobs import Job
 from recall.indexing.recipe import chunk_jobs
 from recall.memory.memories import BACKFILL, LIVE
 
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from recall.base.supervisor import Supervisor
     from recall.database.units import Database
     from recall.embedding import Documents
-    from recall.indexing.jobs import Chunk, Claim
+    from recall.indexing.jobs import Chunk, Claim, Job
     from recall.indexing.profiles import Profile
 
 log = logging.getLogger("recall.worker")
@@ -51,29 +55,6 @@ COMPACT_EVERY = 20_000
 #: Bytes of text read, embedded and written together; characters embedded in one call, between
 #: which a worker that is told to stop can leave.
 LONGEST_PART = 100_000
-#: Memories that must fail one by one, with none that is indexed, before the system is to blame.
-WITNESSES = 3
-#: What is cut and embedded to learn whether anything can be.
-PROBE = Job(
-    memory_id=0,
-    tenant_id=0,
-    token=0,
-    lane=LIVE,
-    language="simple",
-    kind="note",
-    content="Is the engine at fault, or the memory?",
-    title=None,
-    role=None,
-    author=None,
-    user_id=None,
-    session_id=None,
-    created_at=datetime(2000, 1, 1, tzinfo=UTC),
-    indexed=False,
-)
-
-
-class Unembeddable(Exception):
-    """Cutting or embedding failed: by the texts, or by the engine."""
 
 
 class Indexed(NamedTuple):
@@ -195,54 +176,18 @@ class Worker:
 
     async def _index_part(self, claims: Sequence[Claim], before: Indexed) -> Indexed:
         """Index claims that fit together; book failures where it is certain whose they are."""
-        failures: dict[Claim, Exception] = {}
-        done = await self._index_in_halves(claims, failures, proven=before.done > 0)
-        if not failures:
-            return Indexed(done)
-        errors = list(failures.values())
-        if not (done or before.done) and not await self._memories_at_fault(errors):
-            return Indexed(fault=_as_recall_error(errors[0]))
-        said = {claim: _said(error) for claim, error in failures.items()}
+        halving = Halving(self._index, proven=before.done > 0)
+        await halving.index(claims)
+        errors = list(halving.failures.values())
+        if errors and not (halving.proven or await memories_at_fault(errors, self._embed)):
+            return Indexed(fault=as_recall_error(errors[0]))
+        said = {claim: described(error) for claim, error in halving.failures.items()}
         for claim, sentence in said.items():
             log.warning("Memory %d cannot be indexed: %s", claim.memory_id, sentence)
-        await queue.fail_jobs(self._database, said)
-        self._holding.drop([*failures])
-        return Indexed(done, len(failures))
-
-    async def _index_in_halves(
-        self, claims: Sequence[Claim], failures: dict[Claim, Exception], proven: bool
-    ) -> int:
-        """Index claims together, or else in halves; note who fails alone. Returns how many did not.
-
-        Stops early when nothing is indexed and WITNESSES memories failed one by one.
-        """
-        try:
-            await self._index(claims)
-        except Exception as error:  # the one job boundary: whatever a memory causes, it is kept
-            if fault_of(error) in {Fault.NOW, Fault.LATER}:
-                raise
-            if len(claims) == 1:
-                failures[claims[0]] = error
-                return 0
-            middle = len(claims) // 2
-            done = await self._index_in_halves(claims[:middle], failures, proven)
-            if not (done or proven) and len(failures) >= WITNESSES:
-                return 0
-            return done + await self._index_in_halves(claims[middle:], failures, proven or done > 0)
-        self._holding.drop(claims)
-        return len(claims)
-
-    async def _memories_at_fault(self, errors: Sequence[Exception]) -> bool:
-        """Return whether failures, none of which stands beside a success, are the memories' own."""
-        if all(fault_of(error) is Fault.INPUT for error in errors):
-            return True
-        if not all(isinstance(error, Unembeddable) for error in errors):
-            return False
-        try:
-            await self._embed([PROBE])
-        except Exception:  # whatever it is, it is not the memories'
-            return False
-        return True
+        if said:
+            await queue.fail_jobs(self._database, said)
+            self._holding.drop([*said])
+        return Indexed(halving.done, len(said))
 
     async def _index(self, claims: Sequence[Claim]) -> None:
         jobs = await queue.read_jobs(self._database, claims)
@@ -251,13 +196,14 @@ class Worker:
         except RecallError:
             raise
         except Exception as error:
-            raise Unembeddable(_said(error)) from error
+            raise Unembeddable(described(error)) from error
         ordered = sorted(jobs, key=lambda job: job.tenant_id)
         for _, of_tenant in groupby(ordered, key=lambda job: job.tenant_id):
             done = await queue.finish_jobs(
                 self._database, self._profile, list(of_tenant), chunks, vectors
             )
             self._since_compaction += done
+        self._holding.drop(claims)
 
     async def _embed(
         self, jobs: Sequence[Job]
@@ -287,16 +233,6 @@ async def _together(tasks: Sequence[asyncio.Task[int]]) -> list[int]:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, Unembeddable) else f"{type(error).__name__}: {error}"
-
-
-def _as_recall_error(error: Exception) -> RecallError:
-    if isinstance(error, RecallError):
-        return error
-    return Broken(f"Indexing fails whatever the memory: {_said(error)}.")
 
 
 def _runs(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
