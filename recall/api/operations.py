@@ -32,10 +32,10 @@ class Chosen(Value):
 @routes.get("/status")
 async def get_status(caller: Asker, running: Running) -> Json:
     """Return how much is remembered, how much of it waits, and what does not run."""
-    found = await read_status(running.database, caller, running.profile)
+    figures = await read_status(running.database, caller, running.profile)
     watching = running.supervisor
     said = [*watching.complaints(needed=True), *watching.complaints(needed=False)]
-    return Json(found | {"not_running": said})
+    return Json(figures | {"not_running": said})
 
 
 @routes.get("/health")

@@ -30,7 +30,7 @@ def doctor(
         async with open_database(settings, migration.known) as database:
             findings = await examine(database, fix)
             _show(findings)
-            built = await graph.examine_graphs(database, settings, fix)
+            built = await graph.examine_graph(database, settings, fix)
             _show([built])
         if any(finding.found and not finding.repaired for finding in (*findings, built)):
             raise typer.Exit(1)

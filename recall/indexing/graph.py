@@ -80,11 +80,11 @@ async def missing_graphs(database: Database) -> int:
     return await database.read(OWNER, work)
 
 
-async def examine_graphs(database: Database, settings: Settings, fix: bool) -> Finding:
+async def examine_graph(database: Database, settings: Settings, fix: bool) -> Finding:
     """Return how many HNSW indexes are missing, and with `fix` build them."""
-    found = await missing_graphs(database)
-    repaired = bool(fix and found and await build_missing(settings, log.info) >= found)
-    return Finding(COUNTS, found, repaired)
+    missing = await missing_graphs(database)
+    repaired = bool(fix and missing and await build_missing(settings, log.info) >= missing)
+    return Finding(COUNTS, missing, repaired)
 
 
 @contextmanager

@@ -44,10 +44,10 @@ async def ensure_profile(
     Raises ModelMismatch when other vectors are active: two models' vectors, even of one
     dimension, cannot be compared.
     """
-    found = await active_profile(database)
-    if found is None and not make:
+    active = await active_profile(database)
+    if active is None and not make:
         raise NotFound("Nothing is indexed in this database yet: store something first.")
-    if found is None:
+    if active is None:
 
         async def work(connection: Connection) -> None:
             await connection.execute(query("lock_profiles"))
@@ -55,15 +55,15 @@ async def ensure_profile(
             await connection.execute(query("first_profile"), values)
 
         await database.as_owner(work)
-        found = await active_profile(database)
-        assert found is not None
-    theirs = (found.model, found.revision, found.dimension, found.recipe)
+        active = await active_profile(database)
+        assert active is not None
+    theirs = (active.model, active.revision, active.dimension, active.recipe)
     if theirs != (identity.name, identity.revision, identity.dimension, recipe):
         raise ModelMismatch(
-            f"This database holds vectors of {found.model} (revision {found.revision}, "
-            f"{found.dimension} dimensions, recipe {found.recipe}), and RECALL_MODEL opens "
+            f"This database holds vectors of {active.model} (revision {active.revision}, "
+            f"{active.dimension} dimensions, recipe {active.recipe}), and RECALL_MODEL opens "
             f"{identity.name} (revision {identity.revision}, {identity.dimension} dimensions, "
-            f"recipe {recipe}). Set RECALL_MODEL={found.model}, or use a new database and "
+            f"recipe {recipe}). Set RECALL_MODEL={active.model}, or use a new database and "
             "backfill it with the new model."
         )
-    return found
+    return active

@@ -97,7 +97,7 @@ class Worker:
             supervisor.start("Indexing", partial(self._loop, lane), needed=True, stop=self.stop)
         supervisor.start("The heartbeat of claims", self._holding.beat, needed=True)
 
-    async def drain(self, told: Callable[[int], None] = lambda done: None) -> int:
+    async def drain(self, report: Callable[[int], None] = lambda done: None) -> int:
         """Index everything that is due now; return how many memories were, telling each step's.
 
         Raises what keeps it from indexing.
@@ -108,7 +108,7 @@ class Worker:
             while (indexed := await self.step()) != Indexed():
                 if indexed.fault:
                     raise indexed.fault
-                told(indexed.done)
+                report(indexed.done)
                 total += indexed.done
             return total
 

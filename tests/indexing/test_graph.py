@@ -57,9 +57,9 @@ async def test_a_load_that_was_interrupted_is_repaired(
             # While one process loads, no other builds.
             assert await graph.build_missing(settings, lambda said: None) == 0
             raise Torn
-    assert (await graph.examine_graphs(database, settings, fix=False)).found == 1
-    assert (await graph.examine_graphs(database, settings, fix=True)).repaired
-    assert (await graph.examine_graphs(database, settings, fix=False)).found == 0
+    assert (await graph.examine_graph(database, settings, fix=False)).found == 1
+    assert (await graph.examine_graph(database, settings, fix=True)).repaired
+    assert (await graph.examine_graph(database, settings, fix=False)).found == 0
 
 
 async def test_a_service_that_starts_repairs_what_a_load_left(

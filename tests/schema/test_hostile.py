@@ -203,7 +203,7 @@ async def test_nothing_that_recall_does_springs_a_trap(mined: str, model: Model)
                 connection.execute(taken.encode())
         mended = await doctor.examine(database, fix=True)
         assert all(f.repaired for f in mended if f.found), mended
-        assert (await graph.examine_graphs(database, settings, fix=True)).repaired
+        assert (await graph.examine_graph(database, settings, fix=True)).repaired
         await set_language(database, ours, "german")
         await worker.drain()
         await forget_session(database, ours, "s1")

@@ -163,7 +163,7 @@ async def answers(url: str, model: Model) -> None:
         ours, theirs = [await keys.caller_of(database, name) for name in ("ours", "theirs")]
         found = await doctor.examine(database, fix=True)
         assert all(f.repaired for f in found if f.found), found
-        await graph.examine_graphs(database, settings, fix=True)
+        await graph.examine_graph(database, settings, fix=True)
         worker = Worker(database, model.documents, profile, settings)
         await worker.drain()
         searcher = Searcher(database, profile, model.questions)
@@ -181,7 +181,7 @@ async def answers(url: str, model: Model) -> None:
         assert hits[0].content == "A new lighthouse."
         assert await forget_session(database, ours, "s") == 2
         assert not any(f.found for f in await doctor.examine(database, fix=False))
-        assert not (await graph.examine_graphs(database, settings, fix=False)).found
+        assert not (await graph.examine_graph(database, settings, fix=False)).found
     assert migrate.differences(url) == ([], [])
 
 

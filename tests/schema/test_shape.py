@@ -193,7 +193,7 @@ async def test_what_is_lost_is_named_and_mended_by_the_doctor(
         migrate.check(settings.pooled_url)
     mended = await doctor.examine(database, fix=True)
     assert all(f.repaired for f in mended if f.found), mended
-    await graph.examine_graphs(database, settings, fix=True)
+    await graph.examine_graph(database, settings, fix=True)
     await worker.drain()
     assert not any(f.found for f in await doctor.examine(database, fix=False))
     assert migrate.differences(settings.pooled_url) == ([], [])
