@@ -1,13 +1,13 @@
-"""A bell between processes: who makes jobs rings with the commit, workers everywhere wake up.
+"""The bell: a process that makes jobs rings with its commit, and workers everywhere wake up.
 
-Listening wants a connection that stays the same, so it uses the direct URL. An idle one costs no
-statement and does not keep Neon awake. When Neon suspends, the connection is cut; to connect again
-at once would wake what just fell asleep. So a bell that was cut waits until this process uses the
-database anyway, or for LONGEST: who listens only for others (`recall worker`) looks again after a
-quarter of an hour. Whoever listens again has every duty look once for what it missed.
+LISTEN belongs to one server process, so it uses the direct URL. An idle listener sends no statement
+and does not keep Neon awake. When Neon suspends, it cuts the connection, and to connect again at
+once would wake the server that just fell asleep. So a bell that was cut waits until this process
+uses the database anyway, or for LONGEST; a process without requests (`recall worker`), for a
+quarter of an hour. A bell that listens again calls every wake once: rings may have been missed.
 
-A network can be deaf without an error. A process hears its own rings too: when one stays out, the
-connection is thrown away.
+A connection can stop carrying bytes without an error. A process hears its own rings too: when one
+does not come back, the connection is cut and made anew.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ DEAF = (
 
 
 class Bell:
-    """Listens for one process; `wakes` says by channel whom to call."""
+    """Listens for one process; `wakes` has by channel what to call."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Bell:
         self._deaf = False
 
     async def listen(self, duty: Duty) -> None:
-        """Call whom a ring is for, until cancelled."""
+        """Call the wake of each ring's channel, until cancelled."""
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()
@@ -89,7 +89,7 @@ class Bell:
             self._heard_at = time.monotonic()
             if not self._deaf:
                 duty.rests()
-            for wake in self._wakes.values():  # whatever rang while nobody listened
+            for wake in self._wakes.values():  # rings may have been missed
                 wake()
             echo = asyncio.create_task(self._want_echoes(connection, duty))
             try:
@@ -106,7 +106,7 @@ class Bell:
             return
         wake = self._wakes.get(ring.channel, lambda: None)
         wake()
-        # Who rang may store more within the second, and rings once in it.
+        # A process rings once a second at most, and may store more behind that ring.
         asyncio.get_running_loop().call_later(2 * RING_EVERY, wake)
 
     async def _want_echoes(self, connection: Connection, duty: Duty) -> None:

@@ -1,9 +1,9 @@
-"""Connections kept warm for the next unit of work; who finds none connects.
+"""Connections kept warm for the next unit of work; a unit that finds none connects.
 
-Nothing here works in the background, so nothing can die there: a failure to connect is told to
-the unit that wanted the connection, and a connection that a server closed while it lay idle
-(Neon's suspend closes all of them) is recognised by its socket before it is used, which costs no
-statement.
+No task connects in the background, so none can die unnoticed: a failure to connect is raised in the
+unit that wanted the connection. No statement checks a connection before its use: one that the
+server closed while it lay idle (Neon's suspend closes all) has a readable socket, which is looked
+at; and when one is lost all the same, the idle ones, as old, are closed too.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
     Connection = AsyncConnection[tuple[Any, ...]]
 
-#: Seconds for one attempt to connect. A server that wakes for longer goes on waking meanwhile,
-#: and is asked again; a longer wait would only hold on to a path that is gone.
+#: Seconds for one attempt to connect. A server that takes longer to wake goes on waking, and the
+#: next attempt finds it awake; a longer wait would only hold on to a network path that is gone.
 CONNECT_SECONDS = 5
 #: Seconds that an idle connection is kept: far below Neon's five minutes before a suspend.
 IDLE_SECONDS = 60.0
 #: Units that may wait for each connection.
 MOST_WAITING = 32
 
-#: How every connection is made. TCP's own probes are no statements: they find a peer that
-#: vanished, and wake nobody.
+#: How every connection is made. TCP's keepalives find a peer that vanished; they are no statements,
+#: so they keep no server from sleeping.
 HOW: dict[str, Any] = {
     "autocommit": True,
-    "prepare_threshold": None,  # a pooler hands the next statement to another server
+    "prepare_threshold": None,  # behind a pooler the next transaction has another server process
     "connect_timeout": CONNECT_SECONDS,
     "application_name": "recall",
     "keepalives_idle": 30,
@@ -84,7 +84,7 @@ class Connections:
             self._permits.release()
 
     async def drain(self) -> None:
-        """Close what is idle: where one connection was lost, the others are as old."""
+        """Close the idle connections: when one was lost, those as old are lost too."""
         idle, self._idle = self._idle, []
         for _, connection in idle:
             await connection.close()
@@ -127,8 +127,8 @@ class Connections:
 def cut(connection: Connection) -> None:
     """End a connection at once, whatever the network does: its unit fails, its server rolls back.
 
-    Closing asks the network for patience that a black hole does not reward: psycopg's own way to
-    cancel a query takes ten seconds there. Shutting the socket down is a local act.
+    Where packets vanish, psycopg's way to cancel a query waits ten seconds. Shutting the socket
+    down is local, and needs no answer.
     """
     with (
         suppress(OSError, psycopg.OperationalError),  # it ended by itself meanwhile
@@ -138,7 +138,7 @@ def cut(connection: Connection) -> None:
 
 
 def _hung_up(connection: Connection) -> bool:
-    """Return whether anything arrived while nobody asked: an end, or a farewell before it."""
+    """Return whether bytes or an end arrived while idle: a server then says that it hangs up."""
     if connection.closed:
         return True
     poll = select.poll()

@@ -3,8 +3,10 @@
     writing      BEGIN · enter · sign · work · ring · COMMIT
     reading      enter · work
 
-All that makes a transaction somebody's is set within it (`set_config(…, true)`: right behind a
-transaction pooler too). `sign` writes the unit's id into `committed`, and COMMIT makes it stand: an
+A transaction's tenant, role and timeouts are set within it (`set_config(…, true)`), because behind
+a transaction pooler the next one may run on another server process. Reading needs no BEGIN and
+COMMIT: Postgres runs all messages of a pipeline up to its Sync in one implicit transaction, and the
+settings last as long. `sign` writes the unit's id into `committed`, and COMMIT makes it stand: an
 attempt behind one whose COMMIT was not answered finds it there, and knows that all is done.
 """
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two rings of one process: whoever hears one looks again that much later.
+#: Seconds between two rings of one process: a process that hears one looks again that much later.
 RING_EVERY = 1.0
 
 
@@ -37,13 +39,13 @@ class Pulse:
     def __init__(self) -> None:
         self.process = uuid4()  # signs what this process commits, and its rings
         self.rang_at = -RING_EVERY
-        #: Set by every answer: the server is awake. Who waits for that clears it first.
+        #: Set by every answer of the server: it is awake. A waiter clears it first.
         self.answered = asyncio.Event()
 
 
 @dataclass
 class Unit(Generic[T]):
-    """A unit of work under way: what must be known of it when its connection is lost."""
+    """A unit of work under way, with what must be known of it when its connection is lost."""
 
     work: Callable[[Connection], Awaitable[T]]
     who: Caller | Owner
@@ -92,8 +94,8 @@ class Unit(Generic[T]):
     async def _once(self, connection: Connection, pulse: Pulse) -> T:
         """Sign, work and ring; if an earlier attempt's signature stands, all is done already.
 
-        An attempt whose COMMIT is still on its way holds its signature's row: signing waits for
-        how that ends.
+        An attempt whose COMMIT is still on its way holds the lock of its signature's row, so that
+        signing waits until that attempt has ended.
         """
         values = {"process": pulse.process, "slot": self.slot, "unit": self.id}
         signed = await connection.execute(query("sign_unit"), values)

@@ -43,15 +43,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds for a batch of a backfill or for folding counts; for what looks at all there is.
+#: Seconds for a unit that stores a batch of a backfill or folds counts; for one that reads all
+#: rows.
 INDEXING, WHOLE = 60.0, 3600.0
-#: Seconds between what the server is told of a unit's deadline and the deadline itself: an answer
-#: that says why is better than a cut.
+#: Seconds between the server's own timeout for a unit and our cut of its connection: the server's
+#: answer says why the unit ended, a cut does not.
 GRACE = 0.5
-#: Seconds for which a server that is away is waited for by every unit; then by each for PATIENCE
-#: only, so that callers hear of it soon.
+#: Seconds: while a server is away for less than RESTART, units wait until their deadline; behind
+#: that each waits for PATIENCE only, so that its caller hears soon.
 RESTART, PATIENCE = 15.0, 2.0
-#: Times that a unit which collided with another is run.
+#: Times that a unit is run which collides with others (a deadlock, a lost serialization).
 COLLISIONS = 5
 
 IN_DOUBT = (
@@ -204,12 +205,12 @@ class Database:
         return explained
 
     def _again(self) -> float:
-        """Return the seconds to ask again in: what was away for long stays away for as long."""
+        """Return the seconds to ask again in, 1 to 30: as many as the server has been away."""
         away = time.monotonic() - self._away_since if self._away_since is not None else 0.0
         return min(max(away, 1.0), 30.0)
 
     async def _bounded(self, unit: Unit[T]) -> T:
-        """Make one attempt; when its time is over, or its caller leaves, end it at once."""
+        """Make one attempt; when its time is over, or its caller cancels it, end it at once."""
         unit.ending = False
         attempt = asyncio.create_task(self._attempt(unit))
         try:
@@ -241,7 +242,7 @@ class Database:
     def _gone(self, attempt: asyncio.Task[Any]) -> None:
         self._given_up.discard(attempt)
         if not attempt.cancelled():
-            attempt.exception()  # nobody is left to hear it
+            attempt.exception()  # retrieved, or asyncio would log it: no caller is left
 
     async def _attempt(self, unit: Unit[T]) -> T:
         async with self._connections.one() as connection:

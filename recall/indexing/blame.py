@@ -1,8 +1,8 @@
 """Whose fault it is when indexing fails: some memories', or the system's.
 
-What fails together is tried in halves, until the memories that fail alone are known. Beside one
-that is indexed, they are at fault themselves. Where all fail, the kind of the errors tells, and a
-text that cannot fail by itself.
+Claims that fail together are tried in halves, until those that fail alone are known. Where any
+memory is indexed the system works, so the ones that fail are at fault themselves. Where all fail,
+the kind of the errors decides, or PROBE: a text that only a broken system fails on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Memories that must fail one by one, with none that is indexed, before the system is to blame.
 WITNESSES = 3
-#: What is cut and embedded to learn whether anything can be.
+#: Cut and embedded to learn whether any text can be.
 PROBE = Job(
     memory_id=0,
     tenant_id=0,
@@ -57,11 +57,11 @@ class Halving:
     async def index(self, claims: Sequence[Claim]) -> None:
         """Index what can be; stop early when WITNESSES failed one by one and nothing was indexed.
 
-        Raises what another attempt may do away with, as Unavailable.
+        Raises Unavailable, and other errors that may be gone at another attempt.
         """
         try:
             await self._index(claims)
-        except Exception as error:  # the one job boundary: whatever a memory causes, it is kept
+        except Exception as error:  # the boundary of a job: whatever its memory causes ends here
             if fault_of(error) in {Fault.NOW, Fault.LATER}:
                 raise
             if len(claims) == 1:
@@ -86,13 +86,13 @@ async def memories_at_fault(
         return False
     try:
         await embed([PROBE])
-    except Exception:  # whatever it is, it is not the memories'
+    except Exception:  # of whatever kind: PROBE is no memory
         return False
     return True
 
 
 def described(error: Exception) -> str:
-    """Return the sentence that is kept with a memory's job."""
+    """Return the sentence on a failure that is kept with a memory's job."""
     return str(error) if isinstance(error, Unembeddable) else f"{type(error).__name__}: {error}"
 
 

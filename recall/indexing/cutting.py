@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Behind the end of a sentence (Latin, CJK), a line, a paragraph.
+# The space behind a sentence (Latin), the point behind one (CJK), the break behind a line.
 _BOUNDARY = re.compile(r"(?<=[.!?…])[\"')\]]*\s+|(?<=[\u3002\uff01\uff1f])|\n+\s*")
 
 

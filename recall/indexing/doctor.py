@@ -1,4 +1,4 @@
-"""What could be lost or wrong in the database, counted and put right."""
+"""The doctor: checks of all that could be lost or wrong in the database, and their repairs."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ async def _rows(database: Database, fix: bool) -> list[Finding]:
 
 
 async def _look(connection: Connection, check: Check, fix: bool) -> Finding:
-    found = int(await fetch_value(connection, query(check.statement)))
-    if not (fix and found and check.repair):
-        return Finding(check.counts, found, False)
+    count = int(await fetch_value(connection, query(check.statement)))
+    if not (fix and count and check.repair):
+        return Finding(check.counts, count, False)
     await connection.execute(query(check.repair))
-    return Finding(check.counts, found, True)
+    return Finding(check.counts, count, True)

@@ -1,10 +1,10 @@
 """A first large load: the HNSW index is built behind the rows, not with them.
 
 Building a graph over a million vectors at once costs about a fifth of inserting them one by one.
-So a load into an empty index takes HNSW away and builds it at the end, concurrently: live messages
-are stored and indexed meanwhile, and questions are answered by an exact scan. Whoever does this
-holds an advisory lock on the direct URL; a missing index whose lock nobody holds was interrupted,
-and is built by the next load, the next worker that starts, or `recall doctor --fix`.
+So a load into an empty index drops HNSW and builds it at the end, concurrently: live messages
+are stored and indexed meanwhile, and questions are answered by an exact scan. The process that does
+so holds an advisory lock on the direct URL. A missing index whose lock no process holds is that of
+an interrupted load: the next load builds it, the next worker that starts, or `recall doctor --fix`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a worker holds of the queue: claims, held by a heartbeat for as long as it works on them."""
+"""A worker's claims, renewed by a heartbeat for as long as the worker works on them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Holding:
         """Renew the lease of what is held, BEATS times in each, until stopped."""
         while not self._stopping:
             if not self._held:
-                duty.rests()  # with nothing to hold, nothing is lost by not holding it
+                duty.rests()  # without claims an earlier failure to renew them means nothing
             await self._any.wait()
             await asyncio.sleep(self.lease / BEATS)
             if not (asked := list(self._held.values())):

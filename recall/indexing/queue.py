@@ -1,4 +1,4 @@
-"""The queue of memories that the index does not reflect yet, and who holds what of it."""
+"""The queue of jobs, memories that wait to be indexed, and the workers' claims of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 #: Parked memories read at once.
 PAGE = 200
-#: Seconds that a chunk may take to be written, graph included, on a slow and busy server.
+#: Seconds that a chunk may take to be written, its vector's place in the graph included, on a slow
+#: and busy server.
 SECONDS_A_ROW = 0.05
 
 
@@ -42,7 +43,7 @@ async def claim_jobs(
 
 
 async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
-    """Return what claimed jobs are about; those of memories erased meanwhile are left out."""
+    """Return claimed jobs with their memories' text; those of erased memories are left out."""
     held = {claim.memory_id: claim for claim in claims}
 
     async def work(connection: Connection) -> list[Job]:
@@ -58,7 +59,7 @@ async def read_jobs(database: Database, claims: Sequence[Claim]) -> list[Job]:
 
 
 async def renew_claims(database: Database, claims: Iterable[Claim], lease: float) -> set[int]:
-    """Hold claims for `lease` seconds from now; return the memories whose claim still stood."""
+    """Hold claims for `lease` seconds from now; return the memories whose claim is still held."""
     values = _tokens(claims) | {"lease": lease}
 
     async def work(connection: Connection) -> set[int]:
@@ -91,7 +92,7 @@ async def finish_jobs(
             await _write(connection, profile, jobs[0].language, held, (chunks, vectors))
         return len(held)
 
-    # A connection that fell silent is not waited for longer than the rows may take.
+    # Bounded by what the rows may take, so that a connection that fell silent is given up then.
     written = sum(len(chunks[job.memory_id]) for job in jobs)
     within = database.patience + SECONDS_A_ROW * written
     return await database.as_caller(Caller(jobs[0].tenant_id), work, within=within)

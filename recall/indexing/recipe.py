@@ -1,10 +1,10 @@
-"""What of a memory goes into the index: the recipe that a profile records.
+"""The recipe by which a memory becomes chunks; a profile records its number.
 
-The model reads "Author: text", and a note under its title. Words are the memory's own, with its
-speaker and its date spelled out ("8 May 2023 Monday"), or its title, labelled apart. What stands
-around a turn is added when a question is asked (`recall/retrieval/fuse.py`): the index holds
-every word once, a later turn rewrites nothing, and erasing a turn leaves nothing of it with its
-neighbours.
+The model reads a heading before the text: "Author: ", or a note's title. Words are those of the
+text, and apart from them those of the head: the speaker and the date spelled out ("8 May 2023
+Monday"), or the title. The turns around a turn are added when a question is asked
+(`recall/retrieval/fuse.py`): so the index holds every word once, a later turn rewrites nothing, and
+erasing a turn leaves nothing of it with its neighbours.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def chunk_jobs(jobs: Sequence[Job], embedder: Embedder) -> dict[int, list[Chunk]
     """Return each job's chunks by memory id; every character of its content is in one."""
     limit = max(min(LONGEST_CHUNK, embedder.max_tokens - HEADING), 16)
     overlap = min(OVERLAP, limit // 4)
-    # ASCII never has more tokens than characters: most texts are short enough at a glance.
+    # ASCII never has more tokens than characters, so most texts need no tokenizer to be short.
     long = [job for job in jobs if len(job.content) >= limit or not job.content.isascii()]
     offsets = embedder.token_offsets([job.content for job in long])
-    tokens_of = {job.memory_id: found for job, found in zip(long, offsets, strict=True)}
+    tokens_of = {job.memory_id: of_text for job, of_text in zip(long, offsets, strict=True)}
     return {
         job.memory_id: [
             _chunk(job, piece, span)
@@ -82,7 +82,7 @@ def _head(job: Job) -> tuple[str, ...]:
     return _said(job.author or "", job.created_at.astimezone(UTC).date())
 
 
-@lru_cache(maxsize=4096)  # somebody says much on a day
+@lru_cache(maxsize=4096)  # a speaker has many turns on one day
 def _said(author: str, on: date) -> tuple[str, ...]:
     return _words(f"{author} {on.day} {_MONTHS[on.month - 1]} {on.year} {_DAYS[on.weekday()]}")
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-#: Longer runs are encoded data, not words.
+#: Characters: a longer run is encoded data, and no word.
 LONGEST_TOKEN = 100
-#: Longer runs are cut anew each time: what is remembered stays small whatever is sent. The parts of
-#: one that is not ASCII take several times its room.
+#: Characters of a run whose tokens are cached: longer runs are cut anew each time, so the cache
+#: stays small whatever is sent. Tokens of one that is not ASCII take several times its room.
 LONGEST_REMEMBERED, LONGEST_REMEMBERED_WIDE = 64, 16
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\u1100-\u11ff"
@@ -55,16 +55,16 @@ class Words:
 
 def tokens(text: str) -> list[Token]:
     """Return every token of `text`, places counted from 1."""
-    found: list[Token] = []
+    cut: list[Token] = []
     place = 1
     for run in _RUN.findall(unicodedata.normalize("NFKC", text)):
         wholes, atoms = _cut(run)
         for whole in wholes:
-            found.append(Token(whole, place))
+            cut.append(Token(whole, place))
         for atom in atoms:
-            found.append(Token(atom, place))
+            cut.append(Token(atom, place))
             place += 1
-    return found
+    return cut
 
 
 def atoms(text: str) -> tuple[str, ...]:

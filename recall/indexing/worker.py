@@ -45,20 +45,18 @@ log = logging.getLogger("recall.worker")
 
 T = TypeVar("T")
 
-#: While one loop writes, the other embeds. A third takes live memories alone, which wait for no
-#: batch of a backfill.
-BACKFILL_LOOPS = 2
-#: Seconds before a worker that could not work tries again, and the longest such pause.
+BACKFILL_LOOPS = 2  # overlap embedding and writing; one more loop takes the lane LIVE only
+#: Seconds before a loop that met a fault of the system tries again, and the longest such pause.
 FIRST_PAUSE, LAST_PAUSE = 1.0, 5.0
-#: What was appended is folded after so many memories, and when the queue runs empty.
+#: Memories after which word counts are folded; they are too when the queue runs empty.
 COMPACT_EVERY = 20_000
-#: Bytes of text read, embedded and written together; characters embedded in one call, between
-#: which a worker that is told to stop can leave.
-LONGEST_PART = 100_000
+#: Bytes of text read, embedded and written together, and characters embedded in one call: between
+#: two of either a worker can stop.
+LONGEST_RUN = 100_000
 
 
 class Indexed(NamedTuple):
-    """What one step did: memories indexed, memories that failed, and what stopped it."""
+    """What one step did: memories indexed, memories that failed, and the fault that stopped it."""
 
     done: int = 0
     failed: int = 0
@@ -81,12 +79,12 @@ class Worker:
         self._since_compaction = 0
 
     def nudge(self) -> None:
-        """Say that there is something to do."""
+        """Wake every loop: jobs may be due."""
         for wake in self._wakes:
             wake.set()
 
     def stop(self) -> None:
-        """Finish the part in hand, give the rest back, and return from every duty."""
+        """Let every loop finish its run, give its other claims back, and return."""
         self._stopping = True
         self._holding.stop()
         self.nudge()
@@ -138,13 +136,13 @@ class Worker:
                     continue
                 duty.rests()
                 pause = FIRST_PAUSE
-                with suppress(TimeoutError):  # nothing is asked before something is due or rings
+                with suppress(TimeoutError):  # idle, it sends nothing until a job is due, or a ring
                     await asyncio.wait_for(wake.wait(), due)
         finally:
             self._wakes.discard(wake)
 
     async def _all_due(self, lane: int, duty: Duty) -> float | None:
-        """Index what is due; return the seconds until more is, None if nothing waits."""
+        """Index all jobs that are due; return the seconds until the next is, None if none waits."""
         while not self._stopping and (indexed := await self.step(lane)) != Indexed():
             if indexed.fault:
                 raise indexed.fault
@@ -155,18 +153,18 @@ class Worker:
         return due
 
     async def step(self, lane: int = BACKFILL) -> Indexed:
-        """Claim a batch of one lane up to `lane`, index it, and say what became of it.
+        """Claim a batch of one lane up to `lane`, index it, and return what became of it.
 
-        Raises Unavailable when the database is away; what was not done is given back.
+        Raises Unavailable when the database is away; claims that were not done are given back.
         """
         claims = await queue.claim_jobs(self._database, self._batch, self._holding.lease, lane)
         self._holding.take(claims)
         total = Indexed()
         try:
-            for part in _runs(claims, lambda claim: claim.bytes):
+            for run in _runs(claims, lambda claim: claim.bytes):
                 if self._stopping or total.fault:
                     break
-                done, failed, fault = await self._index_part(part, total)
+                done, failed, fault = await self._index_run(run, total)
                 total = Indexed(total.done + done, total.failed + failed, fault)
         finally:
             await self._holding.give_back(claims)
@@ -174,8 +172,8 @@ class Worker:
             await self._compact(COMPACT_EVERY)
         return total
 
-    async def _index_part(self, claims: Sequence[Claim], before: Indexed) -> Indexed:
-        """Index claims that fit together; book failures where it is certain whose they are."""
+    async def _index_run(self, claims: Sequence[Claim], before: Indexed) -> Indexed:
+        """Index a run of claims; book failures on memories only where these are at fault."""
         halving = Halving(self._index, proven=before.done > 0)
         await halving.index(claims)
         errors = list(halving.failures.values())
@@ -210,8 +208,8 @@ class Worker:
     ) -> tuple[dict[int, list[Chunk]], dict[int, np.ndarray]]:
         chunks = await asyncio.to_thread(chunk_jobs, jobs, self._documents.embedder)
         texts = [chunk.embedded for of_job in chunks.values() for chunk in of_job]
-        parts = [await self._documents.embed(part) for part in _runs(texts, len)]
-        matrix = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        runs = [await self._documents.embed(run) for run in _runs(texts, len)]
+        matrix = np.concatenate(runs) if runs else np.empty((0, 0), np.float32)
         vectors = {}
         begin = 0
         for memory, of_job in chunks.items():
@@ -226,7 +224,7 @@ class Worker:
 
 
 async def _together(tasks: Sequence[asyncio.Task[int]]) -> list[int]:
-    """Wait for all, and end the others when one fails: nobody works on unheard."""
+    """Return what all tasks return; when one fails, end the others and raise its error."""
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -236,11 +234,11 @@ async def _together(tasks: Sequence[asyncio.Task[int]]) -> list[int]:
 
 
 def _runs(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Cut items into runs that take at most LONGEST_PART together, or of one larger item."""
+    """Cut items into runs that take at most LONGEST_RUN together, or of one larger item."""
     run: list[T] = []
     taken = 0
     for item in items:
-        if run and taken + size(item) > LONGEST_PART:
+        if run and taken + size(item) > LONGEST_RUN:
             yield run
             run, taken = [], 0
         run.append(item)

@@ -1,4 +1,4 @@
-"""Keys: who may ask as which tenant. A key is shown once and kept as a digest."""
+"""API keys: which tenant each lets in. A key is shown once and kept as a digest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Key:
 
 
 def key_digest(key: str) -> bytes:
-    """Return what is kept of a key. Keys are random, so a plain SHA-256 cannot be guessed back."""
+    """Return the digest of a key, a plain SHA-256: a random key cannot be guessed from it."""
     return hashlib.sha256(key.encode()).digest()
 
 
@@ -54,7 +54,7 @@ async def create_key(database: Database, tenant: str, name: str) -> str:
 
 
 def _check(tenant: str) -> None:
-    """Refuse a tenant's name that the database would refuse."""
+    """Raise Invalid for a tenant's name that the database would refuse."""
     if not 1 <= len(tenant) <= LONGEST_TENANT:
         raise Invalid(f"A tenant's name has 1 to {LONGEST_TENANT} characters.", "tenant")
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in tenant):

@@ -1,9 +1,9 @@
 -- Units of work: what every transaction sets before its first statement, and how it signs.
 --
--- `set_config(…, true)` lasts for the transaction, takes bound parameters, and is right behind a
--- transaction pooler, where a session `SET` would leak to a stranger. A unit whose process went
--- away is ended by the server: a statement that runs by its timeout or when the socket is found
--- closed, a transaction that waits for its next statement by the same timeout.
+-- `set_config(…, true)` lasts for the transaction and takes bound parameters; a session's `SET`
+-- would stay with the server process, which a transaction pooler hands to another client. The server
+-- ends the unit of a process that is gone: a running statement by its timeout, or when it finds the
+-- socket closed; a transaction that waits for its next statement by the same timeout.
 --
 -- A unit that only reads is made read only, which nothing in it can undo. One that writes is left
 -- as the server would have it: a standby refuses to be told that it may write.
@@ -31,16 +31,17 @@ select set_config('search_path', %(search_path)s, true),
        set_config('recall.tenant', '', true),
        set_config('recall.user', '', true);
 
--- A unit signs with its id in its process's slot, and its COMMIT makes the signature stand: when
--- the answer to a COMMIT is lost, a signature that stands already tells that it took effect. No
--- row then comes back. Whoever signs waits for a transaction that signed in this slot before.
+-- A unit signs: it writes its id into its process's slot, and its COMMIT makes the signature stand.
+-- When the answer to a COMMIT is lost, the unit signs again: a signature that stands already (no row
+-- comes back) tells that it took effect. Signing waits for a transaction that has signed in this
+-- slot and not ended.
 -- name: sign_unit
 insert into committed as c (process, slot, unit) values (%(process)s, %(slot)s, %(unit)s)
 on conflict (process, slot) do update set unit = excluded.unit, at = now()
 where c.unit <> excluded.unit
 returning true;
 
--- Asked before a path is set, so it says whose function it calls.
+-- Runs before the search path is set, so the function is named with its schema.
 -- name: vector_schema
 select pg_catalog.quote_ident(n.nspname::text)
 from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace

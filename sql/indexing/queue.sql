@@ -1,16 +1,17 @@
 -- The queue: jobs are claimed under a lease, finished by token, and parked after five failures.
 --
--- A claimed job is due later, and whoever works on it moves that on while it works (a heartbeat);
--- when its worker dies, the lease runs out and another takes it. The token drawn by a claim proves
--- it: whoever lost the claim (the lease ran out, the note was replaced) deletes no job and writes
--- no chunk. Live memories (lane 0) go before a backfill's. Claiming serves all tenants and runs as
--- the owner; finishing runs as each job's tenant.
+-- A claim moves a job's `due_at` to the end of the lease, and its worker's heartbeat moves it on; when
+-- the worker dies, the lease ends and another worker claims the job. A claim draws a token, and only
+-- the token's holder may finish: a worker that lost its claim (the lease ended, the note was
+-- replaced) deletes no job and writes no chunk. Live memories (lane 0) go before a backfill's.
+-- Claiming serves all tenants and runs as the owner; finishing runs as each job's tenant.
 --
--- A job is due when its time has come, or lies further ahead than any lease or pause reaches: then
--- the clock went back. New jobs are due since 1970.
+-- A job is due when `due_at` has come, or lies further ahead than any lease or pause reaches: then
+-- the clock was turned back. New jobs are due since 1970.
 
--- Of one lane at a time: fresh jobs first, as many as asked for. When there are none: jobs whose claim nobody ended, half
--- as many together as the last time, so that the one which ends its workers is alone soon.
+-- Jobs of one lane, fresh ones first, as many as asked for. When none is fresh: jobs whose claim
+-- ended with its lease, half as many `together` as in that claim, so that after a few claims the job
+-- that kills its workers is claimed alone.
 -- name: claim
 with kind as materialized (
   select lane, together from job
@@ -40,7 +41,7 @@ select c.memory_id, c.tenant_id, c.token, c.lane, octet_length(m.content) as byt
 from claimed as c join memory as m on m.id = c.memory_id
 order by c.memory_id;
 
--- What claimed jobs are about. Apart from the claim: a row that cannot be read spoils no claim.
+-- The texts of claimed jobs. Not read by the claim itself: a row that cannot be read would spoil it.
 -- name: memories_to_index
 select m.id as memory_id, t.language, m.kind, m.content, m.title, m.role, m.author, m.user_id,
        m.session_id, m.created_at,
@@ -48,7 +49,7 @@ select m.id as memory_id, t.language, m.kind, m.content, m.title, m.role, m.auth
 from memory as m join tenant as t on t.id = m.tenant_id
 where m.id = any(%s);
 
--- The heartbeat: those of the claims that still hold.
+-- The heartbeat: renews claims, and returns those that are still held.
 -- name: renew
 update job as j
 set due_at = now() + %(lease)s * interval '1 second'
@@ -56,13 +57,13 @@ from unnest(%(memories)s::bigint[], %(tokens)s::bigint[]) as held(memory_id, tok
 where j.memory_id = held.memory_id and j.token = held.token
 returning j.memory_id;
 
--- Seconds until the next job of these lanes is due; none when there is none.
+-- Seconds until the next job of these lanes is due; null without one.
 -- name: next_due
 select min(case when due_at > now() + interval '10 minutes' then 0
            else greatest(extract(epoch from due_at - now()), 0) end)::float8
 from job where parked_at is null and lane <= %(lane)s;
 
--- It was alone each time, and each time nobody was left to say how it went.
+-- Jobs that were claimed alone five times, and whose workers never ended the claim.
 -- name: park_deadly
 update job
 set parked_at = now(),
@@ -75,8 +76,8 @@ using unnest(%s::bigint[], %s::bigint[]) as held(memory_id, token)
 where j.memory_id = held.memory_id and j.token = held.token and j.tenant_id = current_tenant()
 returning j.memory_id;
 
--- Chunks and the end of their jobs are one transaction: a crash that takes the last moments of it
--- takes both, and the jobs are done again. So nobody waits for the disk.
+-- Chunks and the end of their jobs are one transaction. A crash of the server that loses its last
+-- commits loses both, and the jobs are done again: so no commit waits for the disk.
 -- name: without_waiting
 set local synchronous_commit = off;
 
@@ -84,8 +85,8 @@ set local synchronous_commit = off;
 delete from chunk
 where profile_id = %s and memory_id = any(%s) and tenant_id = current_tenant();
 
--- Tokens hold no white space, so a chunk's travel as one string, and their places as another. Many
--- chunks of a batch stand under the same head, which travels once.
+-- Tokens hold no white space, so those of a chunk travel as one string, and their places as another.
+-- Many chunks of a batch have the same head, which travels once.
 -- name: write_chunks
 with given as materialized (
   select nextval('chunk_id') as id, g.*
@@ -113,7 +114,8 @@ with given as materialized (
 insert into embedding (chunk_id, profile_id, tenant_id, meaning)
 select id, %(profile)s, current_tenant(), meaning from given;
 
--- Pauses double from four seconds; the fifth failure parks the job with its error. The claim ends.
+-- The pause before the next attempt doubles: 4, 8, 16, 32 seconds. The fifth failure parks the job
+-- with its error. A new token ends the claim.
 -- name: fail
 update job as j
 set error = held.error, attempts = j.attempts + 1,
@@ -170,9 +172,9 @@ select compact();
 -- name: sweep_signatures
 delete from committed where at < now() - interval '1 day';
 
--- Tell the workers of every process that there are jobs, in the transaction that made them: they
--- hear it if and when it commits, even if its process dies there and then. A NOTIFY makes commits
--- take turns, so a process rings once a second at most, and who hears it looks twice.
+-- A ring tells the workers of every process that there are jobs, in the transaction that made them:
+-- it is delivered if and when that commits, even if its process dies then. Commits with a NOTIFY
+-- take turns, so a process rings once a second at most, and a process that hears one looks twice.
 -- name: ring
 select pg_notify('recall_job', %s);
 

@@ -5,8 +5,9 @@
 -- answered with the id that it has. Rows go in in order of their keys, so that two batches that
 -- share keys or sessions wait for each other instead of deadlocking.
 --
--- A known memory is looked up by its key, one by one: a join is planned by statistics that a large
--- load has outgrown, and reads all of the tenant. Arrays travel in binary, at a fifth of the cost.
+-- A known memory is looked up by its key, one key at a time (`lateral … offset 0`): a join would be
+-- planned by statistics that a large load has outgrown, and would read all of the tenant. Arrays
+-- travel in binary, at a fifth of the cost of text.
 
 -- name: save_messages
 with given as materialized (
@@ -33,7 +34,7 @@ with given as materialized (
                       content, metadata, created_at)
   select g.id, current_tenant(), 'message', t.id, %(source)s, g.key, g.role, g.author, g.user_id,
          g.content, g.metadata::jsonb,
-         -- One batch, one clock reading apart: turns without a time keep the caller's order.
+         -- Turns without a time get one clock reading, a microsecond apart in the caller's order.
          coalesce(g.at, statement_timestamp() + g.place * interval '1 microsecond')
   from given as g join touched as t on t.key = g.session_key
   order by g.key, g.place
