@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from strategies import SENTENCES, SESSIONS, START
 
 from recall.contract.values import Message, Note
+from recall.sources.reason import Reason
 from recall.sources.source import Found, Skipped
+from recall.sources.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from recall.database.caller import Caller
     from recall.sources.source import Source
-    from recall.sync.backfill import Tally
+    from recall.sync.tally import Tally
 
 
 class Torn(Exception):
@@ -28,7 +30,7 @@ class Torn(Exception):
 class History:
     """A source made of a list; it breaks before row `breaks_at`."""
 
-    name = "made"
+    system = System(name="made", opens="")
 
     def __init__(self, rows: int, origin: str = "here", breaks_at: int | None = None) -> None:
         self.origin = origin
@@ -43,7 +45,7 @@ class History:
 
     def _row(self, n: int) -> Found | Skipped:
         if n % 7 == 3:
-            return Skipped("empty" if n % 2 else "not text", f"row {n}", n + 1)
+            return Skipped(Reason.EMPTY if n % 2 else Reason.NO_TEXT, f"row {n}", n + 1)
         if n % 11 == 5:
             return Found(Note(content=f"note {n}", key=f"made:{n}"), n + 1)
         # Every thirteenth row tells an earlier one again.
@@ -75,7 +77,7 @@ class Tearing:
     """A source that breaks behind its first `whole` items, counted from where reading begins."""
 
     def __init__(self, source: Source, whole: int) -> None:
-        self.name, self.origin = source.name, source.origin
+        self.system, self.origin = source.system, source.origin
         self.count, self.rewind = source.count, source.rewind
         self.fingerprint, self.ids = source.fingerprint, source.ids
         self._source = source
@@ -91,7 +93,7 @@ class Tearing:
 class Told:
     """A source of memories by key, told in order; a position is how many were told."""
 
-    name, origin = "told", "here"
+    system, origin = System(name="told", opens=""), "here"
 
     def __init__(self, *items: Found | Skipped) -> None:
         self.items = items

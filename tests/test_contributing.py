@@ -22,7 +22,7 @@ HIDDEN = (
     *("exact", "fault", "front", "head", "heartbeat", "keeper", "lane", "lease", "ledger"),
     *("lexeme", "mark", "neighbour", "news", "owner", "parked", "part", "pass", "piece", "place"),
     *("position", "recipe", "register", "ring", "sign", "slot", "stand", "step", "system"),
-    *("tally", "thread", "token", "turn", "twin", "unit"),
+    *("tally", "thread", "token", "turn", "twin", "unit", "bookmark", "signature"),
 )
 #: The words of the contract: design and wire have them too.
 OPEN = (

@@ -21,6 +21,7 @@ from recall.indexing.recipe import chunk_jobs
 from recall.indexing.worker import Worker
 from recall.memory.memories import BACKFILL
 from recall.sources.source import Found
+from recall.sources.system import System
 from recall.sync.backfill import backfill
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ select relname from pg_class where relkind = 'r' and relnamespace = 'recall'::re
 class InMemory:
     """Messages as a source: the backfill without reading and parsing."""
 
-    name = "bench"
+    system = System(name="bench", opens=f"{__name__}:InMemory")
 
     def __init__(self, origin: str, messages: Sequence[Message]) -> None:
         self.origin = origin

@@ -44,11 +44,11 @@ def backfill(
 
     async def work() -> None:
         from recall.cli.backfill_run import BackfillRequest, run_backfill, try_reading
-        from recall.sync.backfill import Wanted
+        from recall.sync.backfill import Terms
 
-        wanted = Wanted(user, _time(since), limit, strict)
+        terms = Terms(user, _time(since), limit, strict)
         request = BackfillRequest(
-            target, name, options_by_name(option), tenant, wanted, index, skipped
+            target, name, options_by_name(option), tenant, terms, index, skipped
         )
         await (try_reading(request) if dry_run else run_backfill(read_settings(), request))
 

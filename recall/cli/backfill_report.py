@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from recall.sync.backfill import Tally, Wanted
+    from recall.sync.backfill import Terms
+    from recall.sync.tally import Tally
 
 console = Console()
 
@@ -87,8 +88,8 @@ def print_account(tally: Tally, took: float, read: int) -> None:
     )
 
 
-def print_difference(tally: Tally, counted: int | None, wanted: Wanted) -> None:
-    if counted is None or wanted.limit is not None or counted == tally.read:
+def print_difference(tally: Tally, counted: int | None, terms: Terms) -> None:
+    if counted is None or terms.limit is not None or counted == tally.read:
         return
     console.print(
         f"The source counts {counted:,} rows, and {tally.read:,} were read: it was written to "

@@ -48,7 +48,7 @@ def follow(
     async def work() -> None:
         from recall.cli import follow_run
         from recall.contract.errors import NotFound
-        from recall.sync.register import Followed
+        from recall.sync.followed import Followed
 
         if not given:
             return await follow_run.list_followed(read_settings())

@@ -15,12 +15,13 @@ from recall.runtime.parts import FOLLOW, STORE, listen_alone
 from recall.runtime.reach import open_database
 from recall.runtime.service import open_service
 from recall.schema import migrate
-from recall.sync.follow import Follower, News
-from recall.sync.register import register, registered, unregister
+from recall.sync.follow import Follower
+from recall.sync.intake import News
+from recall.sync.register import add_to_register, read_register, remove_from_register
 
 if TYPE_CHECKING:
     from recall.base.settings import Settings
-    from recall.sync.register import Followed
+    from recall.sync.followed import Followed
 
 console = Console(highlight=False)
 
@@ -51,7 +52,9 @@ async def follow_source(settings: Settings, tenant: str, followed: Followed, ind
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, follower.stop)
-        console.print(f"Following {source.name}: {source.origin}; Ctrl-C ends it", soft_wrap=True)
+        console.print(
+            f"Following {source.system.name}: {source.origin}; Ctrl-C ends it", soft_wrap=True
+        )
         await follower.run()
         ticker.say()
 
@@ -81,7 +84,7 @@ class NewsTicker:
 async def register_source(settings: Settings, tenant: str, followed: Followed) -> None:
     """Register a source."""
     async with open_database(settings) as database:
-        await register(database, await keys.caller_of(database, tenant), followed)
+        await add_to_register(database, await keys.caller_of(database, tenant), followed)
     console.print(
         f"{followed.target} is followed by a `recall serve` or `recall worker`: by one that "
         "runs within seconds, by one that starts at once",
@@ -92,7 +95,8 @@ async def register_source(settings: Settings, tenant: str, followed: Followed) -
 async def unregister_source(settings: Settings, tenant: str, target: str) -> bool:
     """Take a source off the register; return whether it was there."""
     async with open_database(settings) as database:
-        followed = await unregister(database, await keys.known_caller(database, tenant), target)
+        caller = await keys.known_caller(database, tenant)
+        followed = await remove_from_register(database, caller, target)
     if followed:
         await asyncio.to_thread(followed.uninstall)
     return followed is not None
@@ -101,7 +105,7 @@ async def unregister_source(settings: Settings, tenant: str, target: str) -> boo
 async def list_followed(settings: Settings) -> None:
     """Print what is registered."""
     async with open_database(settings, migrate.check) as database:
-        rows = await registered(database)
+        rows = await read_register(database)
     for tenant, followed in rows:
         console.print(f"{tenant}  {followed.kind}  {followed.target}", soft_wrap=True)
     if not rows:

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recall.contract.values import Message, Note
+    from recall.sources.reason import Reason
+    from recall.sources.system import System
 
-#: Where a reading stands: any JSON value, meaningful to its source only.
+#: Where a reading goes on: any JSON value, meaningful to its source only.
 Position = Any
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A memory of the source; its key is stable and says nothing of the place that was read.
+    """A memory of the source; its key is stable, and the same wherever the source is read from.
 
-    Two rows with the same key are the same memory, told twice.
+    Two rows with the same key are the same memory.
     """
 
     memory: Message | Note
@@ -36,19 +38,22 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A row that is no memory: `reason` is one of few words, `where` finds the row again."""
+    """A row that is no memory, and `where` to find it again."""
 
-    reason: str
+    reason: Reason
     where: str
     position: Position
     detail: str = ""
 
 
 class Source(Protocol):
-    """One opened history. It holds nothing open between two calls."""
+    """One opened history. It holds nothing open between two calls.
 
-    #: The word that names the kind of source on the command line: "openzess".
-    name: str
+    Every method raises SourceUnreadable when the history cannot be read.
+    """
+
+    #: The kind of history that it is.
+    system: System
     #: What is read, for a person and for a checkpoint: a path or a URL, without any secret.
     origin: str
 

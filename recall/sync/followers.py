@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from recall.contract.errors import RecallError
 from recall.sync.follow import Follower
-from recall.sync.register import claim, release, worker_name
+from recall.sync.leases import claim_sources, release_sources, worker_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recall.base.supervisor import Duty, Supervisor, Watched
     from recall.database.units import Database
-    from recall.sync.follow import News
-    from recall.sync.register import Claimed
+    from recall.sync.intake import News
+    from recall.sync.leases import Claimed
 
 FIRST_WAIT, LAST_WAIT = 15.0, 15 * 60.0  # seconds between two claims; a lease is twice as long
-STOP_SECONDS = 0.5  # for releasing what was claimed
+RELEASE_SECONDS = 0.5  # for releasing what was claimed
 
 
 class Following(NamedTuple):
@@ -78,7 +78,7 @@ class Followers:
             if following:
                 await self._supervisor.end(*(each.watched for each in following.values()))
                 with suppress(RecallError):  # the leases run out
-                    await release(self._database, self._name, within=STOP_SECONDS)
+                    await release_sources(self._database, self._name, within=RELEASE_SECONDS)
 
     async def _look(self) -> float | None:
         """Follow what can be claimed; return the seconds until the next look, if one is due.
@@ -86,7 +86,7 @@ class Followers:
         Where nothing is registered, nothing is asked: registering rings.
         """
         wait = min(max(time.monotonic() - self._last_news, FIRST_WAIT), LAST_WAIT)
-        claimed, others = await claim(self._database, self._name, 2 * wait)
+        claimed, others = await claim_sources(self._database, self._name, 2 * wait)
         await self._follow(claimed)
         return None if not claimed and isinf(others) else min(wait, max(others, FIRST_WAIT))
 

@@ -19,22 +19,28 @@ from recall.sources.tables.chapters import TableSource
 if TYPE_CHECKING:
     from recall.sources.source import Source
 
-NAME = sql.Identifier("recall_follow")
-INSTALL = sql.SQL(
+_TRIGGER = sql.Identifier("recall_follow")
+_INSTALL = sql.SQL(
     "create or replace trigger {} after insert or update or delete or truncate on {}"
     " for each statement execute function recall.source_changed()"
 )
-UNINSTALL = sql.SQL("drop trigger if exists {} on {}")
+_UNINSTALL = sql.SQL("drop trigger if exists {} on {}")
 
 
 def install(url: str, source: Source) -> None:
-    """Let the tables of `source` ring at every statement that changes them."""
-    _apply(INSTALL, url, source)
+    """Let the tables of `source` ring at every statement that changes them.
+
+    Raises SourceUnreadable when they are not in recall's own Postgres, or take no trigger.
+    """
+    _apply(_INSTALL, url, source)
 
 
 def uninstall(url: str, source: Source) -> None:
-    """Let the tables of `source` be silent again."""
-    _apply(UNINSTALL, url, source)
+    """Let the tables of `source` be silent again.
+
+    Raises SourceUnreadable when they are not in recall's own Postgres, or keep their triggers.
+    """
+    _apply(_UNINSTALL, url, source)
 
 
 def _apply(statement: sql.SQL, url: str, source: Source) -> None:
@@ -51,7 +57,7 @@ def _apply(statement: sql.SQL, url: str, source: Source) -> None:
             connection.execute(query("patience"))
             for table in source.tables():
                 at = sql.Identifier(table.schema, table.name)
-                connection.execute(statement.format(NAME, at))
+                connection.execute(statement.format(_TRIGGER, at))
     except psycopg.Error as error:
         message = error.diag.message_primary or str(error)
         raise SourceUnreadable(f"{source.origin} takes no trigger: {message}.") from error

@@ -2,7 +2,8 @@
 --
 -- The position is written in the transaction that stores the rows before it, so a backfill that is
 -- killed anywhere goes on exactly where its last commit ended. It is {"after", "tally", "asked"}
--- while a backfill is under way, and {"end"} when there was nothing more to read.
+-- while a backfill is under way, and {"end"} when there was nothing more to read; both carry the
+-- "version" of the record (recall/sync/entry.py).
 
 -- name: ensure_source
 insert into source as s (tenant_id, name) values (current_tenant(), %s)
@@ -25,7 +26,7 @@ with given as materialized (
   from unnest(%(keys)b::text[], %(contents)b::text[], %(titles)b::text[], %(categories)b::text[],
               %(roles)b::text[], %(authors)b::text[], %(metadata)b::text[])
        as g(key, content, title, category, role, author, metadata)
-), told as materialized (
+), differing as materialized (
   select m.id, g.content, g.title, g.category, g.role, g.author, g.metadata::jsonb as metadata,
          (m.content, m.title, m.category, m.role, m.author)
            is distinct from (g.content, g.title, g.category, g.role, g.author) as reads_otherwise
@@ -38,11 +39,11 @@ with given as materialized (
   for update of m
 ), changed as (
   update memory as m
-  set content = t.content, title = t.title, category = t.category, role = t.role,
-      author = t.author, metadata = t.metadata, updated_at = now()
-  from told as t
-  where m.id = t.id
-  returning m.id, m.key, t.reads_otherwise
+  set content = d.content, title = d.title, category = d.category, role = d.role,
+      author = d.author, metadata = d.metadata, updated_at = now()
+  from differing as d
+  where m.id = d.id
+  returning m.id, m.key, d.reads_otherwise
 ), queued as (
   insert into job as j (memory_id, tenant_id, lane)
   select id, current_tenant(), %(lane)s from changed where reads_otherwise order by id
@@ -67,15 +68,15 @@ limit %(limit)s;
 update source set followed = %s::jsonb where id = %s and tenant_id = current_tenant();
 
 -- name: unfollow_source
-with found as (
+with registered as (
   select id, followed from source
   where tenant_id = current_tenant() and followed ->> 'target' = %s
   for update
 ), changed as (
   update source as s set followed = null, follower = null, followed_until = null
-  from found as f where s.id = f.id
+  from registered as r where s.id = r.id
 )
-select followed from found;
+select followed from registered;
 
 -- name: followed_sources
 select t.name, s.followed

@@ -45,8 +45,8 @@ def slowly(self, after):
             time.sleep(0.05)
         yield step
 json_lines.JsonLines._steps = slowly
-from recall.sync import backfill
-backfill.BATCH = 10
+from recall.sync import ahead
+ahead.BATCH_ITEMS = 10
 from recall.cli import app
 app()
 """

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from made_exports import BRANCHES, ROOT, claude, node, said, talk, written
 from sources_reading import read
 
 from recall.contract.errors import SourceUnreadable
@@ -16,34 +17,6 @@ from recall.sources.recognition import recognise
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def node(name: str, parent: str | None, content: Any = None, **more: Any) -> dict[str, Any]:
-    """Return a node of ChatGPT's tree; without content, one that holds no message."""
-    if isinstance(content, str):
-        content = {"content_type": "text", "parts": [content]}
-    message = content and {"id": name, "author": {"role": "user"}, "content": content, **more}
-    return {"id": name, "message": message, "parent": parent, "children": []}
-
-
-def talk(*nodes: dict[str, Any], **more: Any) -> dict[str, Any]:
-    tree = {each["id"]: each for each in nodes}
-    return {"id": "c", "title": "A talk", "create_time": 1.7e9, "mapping": tree, **more}
-
-
-BRANCHES = (
-    node("client-created-root", None),
-    node("s", "client-created-root", "", author={"role": "system"}),
-    node("q1", "s", "first try", create_time=1.7e9 + 1),
-    node("q2", "s", "second try", create_time=1.7e9 + 2),
-    node("a1", "q1", "answer one", author={"role": "assistant"}, create_time=1.7e9 + 9),
-    node("a2", "q2", "answer two", author={"role": "assistant"}, create_time=None),
-)
-
-
-def written(path: Path, *conversations: Any) -> str:
-    path.write_text(json.dumps(list(conversations)))
-    return str(path)
 
 
 def test_the_active_path_is_read_and_branches_are_counted(tmp_path: Path) -> None:
@@ -203,27 +176,6 @@ def test_a_cut_off_export_says_where_it_ends(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 but no archive")
     with pytest.raises(SourceUnreadable):
         recognise(str(path))
-
-
-def claude(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "uuid": "u",
-        "name": "",
-        "summary": "",
-        "created_at": "2025-10-01T10:00:00.000000Z",
-        "account": {"uuid": "acc"},
-        "chat_messages": list(messages),
-        **more,
-    }
-
-
-def said(name: str, body: Any, parent: str | None = None, **more: Any) -> dict[str, Any]:
-    content = [{"type": "text", "text": body}] if isinstance(body, str) else body
-    known = {} if parent is None else {"parent_message_uuid": parent}
-    return {"uuid": name, "sender": "human", "text": "", "content": content, **known, **more}
-
-
-ROOT = "00000000-0000-4000-8000-000000000000"
 
 
 def test_claudes_flat_lists_are_read_whole(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from sources_reading import database, read
 import recall
 from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message, Note
-from recall.sources.kinds import MODULES
 from recall.sources.opening import open_source
 from recall.sources.reading.clock import instant, stamp, zone
-from recall.sources.reading.rows import LONGEST_KEY, Skip, Step, key_of, resumed, tell
+from recall.sources.reading.rows import LONGEST_KEY, Skip, key_of, tell
+from recall.sources.reading.steps import Step, resumed
+from recall.sources.reason import Reason
 from recall.sources.recognition import recognise
 from recall.sources.source import Found
+from recall.sources.systems import systems
 from recall.sources.systems.jsonl.json_lines import JsonLines
 from recall.sources.tables.databases import origin_of
 
@@ -142,7 +144,10 @@ def test_what_cannot_be_told_is_said(name: str, content: bytes, why: str, tmp_pa
 
 def test_an_unknown_database_names_what_it_has(tmp_path: Path) -> None:
     path = database(tmp_path / "a.db", "create table invoices (id int)")
-    with pytest.raises(SourceUnreadable, match=r"has invoices, .* Name the source: openzess, "):
+    with pytest.raises(
+        SourceUnreadable,
+        match=r"has invoices, .* Name the source: chatgpt, chatkit, ",
+    ):
         recognise(path)
 
 
@@ -158,7 +163,7 @@ def test_a_database_of_two_systems_asks_for_the_name(tmp_path: Path) -> None:
     assert open_source(path, "openzess").count() == 0
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n != "openai"])
+@pytest.mark.parametrize("name", [n for n in systems() if n != "openai"])
 def test_a_file_that_is_not_there_is_said(name: str, tmp_path: Path) -> None:
     options = {"query": "select 1 as content"} if name == "sql" else {}
     with pytest.raises(SourceUnreadable, match="There is no"):
@@ -168,9 +173,7 @@ def test_a_file_that_is_not_there_is_said(name: str, tmp_path: Path) -> None:
 
 
 def test_names_and_options_that_do_not_exist_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        SourceUnreadable, match="no source 'slack'; choose one of openzess, chatkit"
-    ):
+    with pytest.raises(SourceUnreadable, match="no source 'slack'; choose one of chatgpt, chatkit"):
         open_source("x", "slack")
     with pytest.raises(SourceUnreadable, match="no option zone; it takes assume_tz"):
         open_source("x", "jsonl", zone="UTC")
@@ -232,13 +235,13 @@ def test_a_position_inside_a_step_that_is_gone_leaves_nothing_of_the_next_out() 
     def steps(after: int | None) -> Iterator[Step]:
         for number in (1, 2, 3):
             if number > (after or 0) and number not in missing:
-                yield Step(number, [[Skip(f"{number}{letter}", "")] for letter in "abc"])
+                yield Step(number, [[Skip(Reason.EMPTY, f"{number}{letter}")] for letter in "abc"])
 
     missing: set[int] = set()
     items = list(resumed(steps, None))
     missing = {2}
-    reasons = [i.reason for i in resumed(steps, items[4].position) if not isinstance(i, Found)]
-    assert reasons == ["3a", "3b", "3c"]
+    places = [i.where for i in resumed(steps, items[4].position) if not isinstance(i, Found)]
+    assert places == ["3a", "3b", "3c"]
 
 
 def test_a_url_is_told_without_its_secrets() -> None:

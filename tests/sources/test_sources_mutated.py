@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import tempfile
 from pathlib import Path
@@ -11,22 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_chatkit import LAYOUTS, TALK
+from made_exports import BRANCHES, ROOT, claude, said, talk
+from mutations import ITEMS, JSON, TEXT, mutated
 from sources_reading import database, read
-from test_sources_chatkit import LAYOUTS, TALK
-from test_sources_exports import BRANCHES, ROOT, claude, said, talk
 
 from recall.sources.opening import open_source
-from recall.sources.systems.openai.openai_items import said as item_said
+from recall.sources.systems.openai.openai_items import openai_utterance
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
-    ["", " ", "\x00", "{}", "[]", "null", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1e999"]
-)
-PLAIN = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats() | TEXT
-JSON = st.recursive(
-    PLAIN,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=6,
-)
 CELL = (
     st.none()
     | st.integers(-(2**62), 2**62)
@@ -35,30 +26,6 @@ CELL = (
     | st.binary(max_size=8)
     | JSON.map(json.dumps)
 )
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the path to every value inside a JSON."""
-    inner = value.items() if isinstance(value, dict) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
-    return [path, *(p for key, each in inner for p in places(each, (*path, key)))]
-
-
-@st.composite
-def mutated(draw: st.DrawFn, value: Any) -> Any:
-    """Return a JSON of which up to three values became something else, or are gone."""
-    whole = [copy.deepcopy(value)]
-    for _ in range(draw(st.integers(1, 3))):
-        path = draw(st.sampled_from(places(whole[0])))
-        target: Any = whole
-        for key in (0, *path[:-1]) if path else ():
-            target = target[key]
-        last = path[-1] if path else 0
-        if isinstance(target, dict) and draw(st.booleans()):
-            del target[last]
-        else:
-            target[last] = draw(JSON)
-    return whole[0]
 
 
 def columns(statement: str) -> list[str]:
@@ -138,22 +105,11 @@ def test_items_of_chatkit(data: st.DataObject) -> None:
         assert read(open_source(path, "chatkit")).rows == len(rows)
 
 
-ITEMS = [
-    {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]},
-    {"type": "function_call_output", "output": [{"type": "input_image", "image_url": "data:,"}]},
-    {"type": "code_interpreter_call", "code": "x", "outputs": [{"type": "logs", "logs": "y"}]},
-    {"type": "web_search_call", "action": {"query": "x", "sources": [{"url": "y"}]}},
-    {"type": "file_search_call", "queries": ["x"], "results": [{"filename": "f", "text": "t"}]},
-    {"type": "local_shell_call", "action": {"command": ["ls"]}},
-    {"type": "apply_patch_call", "operation": {"path": "p", "diff": "d"}},
-]
-
-
 @given(st.sampled_from(ITEMS).flatmap(mutated))
 @settings(max_examples=200, deadline=None)
 def test_items_of_openai(item: Any) -> None:
     if isinstance(item, dict):
-        told = item_said(item)
+        told = openai_utterance(item)
         assert isinstance(told.text, str) and isinstance(told.role, str) and told.role
 
 

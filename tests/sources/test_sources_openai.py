@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from mutations import ITEMS as MUTABLE
+from mutations import mutated
 from sources_reading import Reading, read
-from test_sources_mutated import ITEMS as MUTABLE
-from test_sources_mutated import mutated
 
 from recall.contract.errors import SourceUnreadable
 from recall.sources.opening import open_source
 from recall.sources.recognition import recognise
-from recall.sources.systems.openai.openai_conversations import conversations
+from recall.sources.systems.openai.conversation_ids import listed_conversations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,7 +187,7 @@ def test_a_server_that_refuses_is_said(api: str) -> None:
 )
 def test_ids_are_found_in_whatever_lists_them(content: str, tmp_path: Path) -> None:
     (tmp_path / "ids").write_text(content)
-    assert [c.id for c in conversations(str(tmp_path / "ids"))] == ["conv_a", "conv_b"]
+    assert [c.id for c in listed_conversations(str(tmp_path / "ids"))] == ["conv_a", "conv_b"]
     assert recognise(str(tmp_path / "ids")).name == "openai"
 
 

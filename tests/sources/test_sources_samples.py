@@ -22,7 +22,7 @@ def test_rows_in_the_sample_are_found_or_skipped(each: Sample, empty_url: str) -
     with opened(each, empty_url) as (place, counted):
         source = open_source(place)
         reading = read(source)
-        assert source.name == each.name
+        assert source.system.name == each.name
         assert recognise(place).why.endswith(".")
     assert counted == each.rows
     assert reading.rows == each.read

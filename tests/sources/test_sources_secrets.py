@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from made_exports import ROOT, claude, node, said, talk, written
 from sources_reading import Reading, database, read
-from test_sources_exports import ROOT, claude, node, said, talk, written
 
 from recall.sources.opening import open_source
 

@@ -20,9 +20,11 @@ from recall.contract.values import Message, Note
 from recall.database.transaction import Unit
 from recall.memory import keys, memories
 from recall.sources.opening import open_source
+from recall.sources.reason import Reason
 from recall.sources.source import Found, Skipped
-from recall.sync import backfill as module
-from recall.sync.backfill import Tally, Wanted, backfill
+from recall.sync import ahead
+from recall.sync.backfill import Backfill, Terms, backfill
+from recall.sync.tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +37,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 10)
+    monkeypatch.setattr(ahead, "BATCH_ITEMS", 10)
 
 
 async def test_every_row_is_stored_known_or_skipped_with_its_reason(
@@ -43,11 +45,10 @@ async def test_every_row_is_stored_known_or_skipped_with_its_reason(
 ) -> None:
     skipped: list[Skipped] = []
     reports: list[int] = []
-    tally = await backfill(
-        database, caller, History(57), lambda t: reports.append(t.read), skipped.append
-    )
+    run = await Backfill.begin(database, caller, History(57), Terms())
+    tally = await run.run(lambda tally: reports.append(tally.read), skipped.append)
     assert reconciles(tally, 57)
-    assert tally.skipped == {"empty": 4, "not text": 4}
+    assert tally.skipped == {"empty": 4, "no text": 4}
     assert [s.where for s in skipped] == [f"row {n}" for n in range(57) if n % 7 == 3]
     assert reports == [10, 20, 30, 40, 50, 57]
     assert len(stored(owner, caller)) == tally.stored
@@ -206,7 +207,7 @@ async def test_the_last_telling_of_a_key_counts_whatever_the_batches(
 ) -> None:
     items = [message("a", "first", 1), message("b", "b", 2), message("a", "last", 3)]
     for size in (1, 2, 10):
-        monkeypatch.setattr(module, "BATCH", size)
+        monkeypatch.setattr(ahead, "BATCH_ITEMS", size)
         caller = await keys.caller_of(database, f"batches of {size}")
         assert (await backfill(database, caller, Told(*items))).read == 3
         told = "select content from memory where tenant_id = %s and key = 'a'"
@@ -223,10 +224,11 @@ async def test_the_pieces_of_a_long_row_are_one_row(database: Database, caller: 
 async def test_long_rows_make_small_batches(
     database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LARGEST", 100)
+    monkeypatch.setattr(ahead, "BATCH_CHARACTERS", 100)
     long = [message(f"k{n}", "x" * 60, n + 1) for n in range(5)]
     reports: list[int] = []
-    await backfill(database, caller, Told(*long), lambda tally: reports.append(tally.read))
+    run = await Backfill.begin(database, caller, Told(*long), Terms())
+    await run.run(lambda tally: reports.append(tally.read))
     assert reports == [2, 4, 5]
 
 
@@ -234,20 +236,16 @@ async def test_older_rows_are_skipped_and_counted(database: Database, caller: Ca
     since = START + timedelta(days=1)
     new = message("b", "b", 2, created_at=since)
     said: list[Skipped] = []
-    tally = await backfill(
-        database,
-        caller,
-        Told(message("a", "a", 1), new),
-        on_skip=said.append,
-        wanted=Wanted(since=since),
-    )
+    source, terms = Told(message("a", "a", 1), new), Terms(since=since)
+    run = await Backfill.begin(database, caller, source, terms)
+    tally = await run.run(on_skip=said.append)
     assert (tally.stored, tally.skipped, tally.listed, said) == (1, {"before --since": 1}, 0, [])
 
 
 async def test_a_limit_counts_rows_and_the_next_run_accounts_for_all(
     database: Database, caller: Caller
 ) -> None:
-    tally = await backfill(database, caller, History(57), wanted=Wanted(limit=15))
+    tally = await backfill(database, caller, History(57), terms=Terms(limit=15))
     assert reconciles(tally, 15)
     assert reconciles(await backfill(database, caller, History(57)), 57)
 
@@ -257,14 +255,14 @@ async def test_an_interrupted_run_is_not_gone_on_with_by_one_that_asks_for_somet
 ) -> None:
     with pytest.raises(Torn):
         await backfill(database, caller, History(57, breaks_at=40))
-    assert reconciles(await backfill(database, caller, History(57), wanted=Wanted(user="ann")), 57)
+    assert reconciles(await backfill(database, caller, History(57), terms=Terms(user="ann")), 57)
 
 
 async def test_a_user_is_given_to_memories_that_name_none(
     database: Database, caller: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     source = Told(message("a", "a", 1), message("b", "b", 2, user_id="bob"))
-    await backfill(database, caller, source, wanted=Wanted(user="ann"))
+    await backfill(database, caller, source, terms=Terms(user="ann"))
     users = owner.execute("select key, user_id from memory order by 1").fetchall()
     assert users == [("a", "ann"), ("b", "bob")]
 
@@ -272,11 +270,11 @@ async def test_a_user_is_given_to_memories_that_name_none(
 async def test_strict_stops_at_a_bad_row_and_not_at_what_is_left_out_on_purpose(
     database: Database, caller: Caller
 ) -> None:
-    fine = Told(message("a", "a", 1), Skipped("system prompt", "row 2", 2))
-    assert (await backfill(database, caller, fine, wanted=Wanted(strict=True))).read == 2
-    bad = Told(*fine.items, Skipped("not JSON", "row 3", 3, "x"))
+    fine = Told(message("a", "a", 1), Skipped(Reason.SYSTEM_PROMPT, "row 2", 2))
+    assert (await backfill(database, caller, fine, terms=Terms(strict=True))).read == 2
+    bad = Told(*fine.items, Skipped(Reason.NOT_JSON, "row 3", 3, "x"))
     with pytest.raises(SourceUnreadable, match=r"row 3: not JSON \(x\)"):
-        await backfill(database, caller, bad, wanted=Wanted(strict=True))
+        await backfill(database, caller, bad, terms=Terms(strict=True))
 
 
 async def test_an_acknowledgement_that_was_lost_counts_no_row_twice(

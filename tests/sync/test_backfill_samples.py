@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from histories import Tearing, Torn, stored
+from made_exports import BRANCHES, ROOT, claude, said, talk, written
 from samples import SAMPLES, Sample, opened
 from sources_reading import sample
-from test_sources_exports import BRANCHES, ROOT, claude, said, talk, written
 
 from recall.memory import keys
 from recall.sources.opening import open_source
-from recall.sync import backfill as module
+from recall.sync import ahead
 from recall.sync.backfill import backfill
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def test_its_rows_are_stored_or_skipped_and_a_second_run_stores_nothing(
 ) -> None:
     place, counted = target
     assert counted == each.rows, "by the source's own count"
-    assert open_source(place).name == each.name
+    assert open_source(place).system.name == each.name
     first = await backfill(database, caller, open_source(place))
     assert first.read == each.read == open_source(place).count()
     assert (first.stored, first.known, first.changed) == (sum(each.stored.values()), 0, 0)
@@ -75,7 +75,7 @@ async def torn(
     """Interrupt a backfill behind every single row; it must end as if it never had been."""
     undisturbed = await keys.caller_of(database, "undisturbed")
     whole = await backfill(database, undisturbed, open_source(place))
-    monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(ahead, "BATCH_ITEMS", 1)
     caller = await keys.caller_of(database, "torn")
     interruptions = 0
     while True:
@@ -113,22 +113,24 @@ async def test_exports_torn_behind_every_row_end_as_if_undisturbed(
     )
     again = {**conversation, "id": "d", "uuid": "d"}
     place = written(tmp_path / "conversations.json", conversation, again)
-    assert open_source(place).name == kind
+    assert open_source(place).system.name == kind
     await torn(database, owner, place, monkeypatch)
 
 
 #: Backfills a row at a time and slowly, and kills itself before a row.
 KILLED = """
 import asyncio, os, signal, sys, time
-from recall.sync import backfill as module
+from recall.sync import ahead
+from recall.sync.backfill import backfill
+from recall.database.caller import Caller
 from recall.database.units import Database
 from recall.base.settings import Settings
 from recall.sources.opening import open_source
 
-module.BATCH = 1
+ahead.BATCH_ITEMS = 1
 class Slow:
     def __init__(self, source):
-        self.source, self.name, self.origin = source, source.name, source.origin
+        self.source, self.system, self.origin = source, source.system, source.origin
     def read(self, after=None):
         for number, item in enumerate(self.source.read(after)):
             if number == int(sys.argv[3]):
@@ -139,7 +141,7 @@ class Slow:
 async def main():
     database = Database(sys.argv[1], Settings())
     await database.open()
-    await module.backfill(database, 1, Slow(open_source(sys.argv[2])))
+    await backfill(database, Caller(1), Slow(open_source(sys.argv[2])))
 
 asyncio.run(main())
 """

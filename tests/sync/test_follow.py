@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import running_worker
+from following import AGENTS, OPENZESS, add_items, made, run, running, say, soon
 
 from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message, Question
 from recall.memory import memories
-from recall.sync import follow as module
+from recall.sync import follow, sweep
 from recall.sync.backfill import backfill
-from recall.sync.follow import Follower, Lately, News
-from recall.sync.register import Followed
+from recall.sync.follow import Follower
+from recall.sync.followed import Followed
+from recall.sync.hashes import Recent
+from recall.sync.intake import News
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,60 +36,6 @@ if TYPE_CHECKING:
     from recall.retrieval.search import Searcher
 
 pytestmark = pytest.mark.anyio
-
-#: As OpenZess's own code creates it, and as SQLAlchemy writes its times.
-OPENZESS = """
-create table sessions (id varchar not null primary key, title varchar, created_at datetime);
-create table messages (id integer not null primary key, session_id varchar, role varchar,
-  content varchar, created_at datetime, foreign key (session_id) references sessions (id));
-create table notes (id varchar not null primary key, title varchar, content varchar,
-  category varchar, created_at datetime, updated_at datetime);
-insert into sessions values ('s', 'Chat', '2026-11-20 10:00:00.000000');
-"""
-#: As the Agents SDK's SQLiteSession creates it.
-AGENTS = """
-pragma journal_mode = wal;
-create table agent_sessions (session_id text primary key,
-  created_at timestamp default current_timestamp, updated_at timestamp default current_timestamp);
-create table agent_messages (id integer primary key autoincrement, session_id text not null,
-  message_data text not null, created_at timestamp default current_timestamp,
-  foreign key (session_id) references agent_sessions (session_id) on delete cascade);
-create index idx_agent_messages_session_id on agent_messages (session_id, id);
-insert into agent_sessions (session_id) values ('user-1');
-"""
-
-
-def run(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
-def made(path: Path, script: str) -> Path:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(script)
-    return path
-
-
-def say(path: Path, *texts: str, role: str = "user") -> None:
-    """Add messages as OpenZess does."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executemany(
-            "insert into messages (session_id, role, content, created_at)"
-            " values ('s', ?, ?, '2026-11-20 10:00:01.000001')",
-            [(role, text) for text in texts],
-        )
-
-
-def add_items(path: Path, *texts: str) -> None:
-    """Add items as SQLiteSession.add_items does."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("insert or ignore into agent_sessions (session_id) values ('user-1')")
-        connection.executemany(
-            "insert into agent_messages (session_id, message_data) values ('user-1', ?)",
-            [(json.dumps({"role": "user", "content": text}),) for text in texts],
-        )
-        connection.execute("update agent_sessions set updated_at = current_timestamp")
 
 
 def move(path: Path, to: Path) -> None:
@@ -105,11 +54,11 @@ def agents(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "POLL", 0.05)
-    monkeypatch.setattr(module, "SETTLE", 0.05)
-    monkeypatch.setattr(module, "PASS", 0.05)
-    monkeypatch.setattr(module, "FILE_WAIT", 0.2)
-    monkeypatch.setattr(module, "FAILING_WAIT", 0.2)
+    monkeypatch.setattr(follow, "POLL", 0.05)
+    monkeypatch.setattr(sweep, "SETTLE", 0.05)
+    monkeypatch.setattr(sweep, "PASS", 0.05)
+    monkeypatch.setattr(follow, "FILE_WAIT", 0.2)
+    monkeypatch.setattr(follow, "FAILING_WAIT", 0.2)
 
 
 @asynccontextmanager
@@ -120,25 +69,6 @@ async def followed(
     news: list[News] = []
     async with running(Follower(database, caller, Followed(str(path), **more), news.append)):
         yield news
-
-
-@asynccontextmanager
-async def running(follower: Follower) -> AsyncIterator[None]:
-    """Run `follower` beside the block."""
-    task = asyncio.create_task(follower.run())
-    try:
-        yield
-    finally:
-        follower.stop()
-        await asyncio.wait_for(task, 20)
-
-
-async def soon(true: Callable[[], bool], what: str = "") -> None:
-    """Wait until something is so; fail after half a minute."""
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline, what or "it never came"
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -375,7 +305,7 @@ async def test_a_copy_that_is_shorter_forgets_nothing(
 
 
 def test_what_was_read_lately_is_kept_within_bounds() -> None:
-    lately = Lately(2)
+    recent = Recent(2)
     for key in (1, 2, 1, 3):
-        lately.put(key, key * 10)
-    assert [lately.get(key) for key in (1, 2, 3)] == [10, None, 30]
+        recent.put(key, key * 10)
+    assert [recent.get(key) for key in (1, 2, 3)] == [10, None, 30]

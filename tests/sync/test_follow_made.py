@@ -8,14 +8,17 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_follow import fast, running, soon, texts
+from following import running, soon
+from test_follow import fast, texts
 
 from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message
 from recall.sources.source import Found
-from recall.sync import follow as module
-from recall.sync.follow import Follower, News
-from recall.sync.register import Followed
+from recall.sources.system import System
+from recall.sync import follow, sweep
+from recall.sync.follow import Follower
+from recall.sync.followed import Followed
+from recall.sync.intake import News
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,15 +34,12 @@ __all__ = ["fast", "texts"]
 class Late:
     """A source of numbered rows, of which one is committed behind a later one."""
 
-    name, origin = "late", "made://here"
+    system, origin = System(name="late", opens="", erases=True), "made://here"
 
     def __init__(self) -> None:
         self.rows: dict[int, str] = {}
         self.reads = 0
         self.broken = False
-
-    def open(self) -> Late:
-        return self
 
     def count(self) -> int:
         return len(self.rows)
@@ -63,8 +63,13 @@ class Late:
         return (f"late:{number}" for number in self.rows)
 
 
-def follower_of(database: Database, caller: Caller, late: Late) -> Follower:
-    follower = Follower(database, caller, Followed("late"))
+def follower_of(
+    database: Database,
+    caller: Caller,
+    late: Late,
+    on_news: Callable[[News], None] = lambda news: None,
+) -> Follower:
+    follower = Follower(database, caller, Followed("late"), on_news)
     follower._source = late
     return follower
 
@@ -75,7 +80,7 @@ async def test_a_late_commit_behind_the_position_is_caught(
     texts: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "PASS", 1000.0)
+    monkeypatch.setattr(sweep, "PASS", 1000.0)
     late = Late()
     late.rows = {1: "a", 2: "b", 4: "d"}
     follower = follower_of(database, caller, late)
@@ -109,9 +114,8 @@ async def test_nothing_is_erased_while_reading_fails(
 async def followed_source(
     database: Database, caller: Caller, late: Late
 ) -> AsyncIterator[list[News]]:
-    follower = follower_of(database, caller, late)
     news: list[News] = []
-    follower._on_news = news.append
+    follower = follower_of(database, caller, late, news.append)
     async with running(follower):
         yield news
 
@@ -119,8 +123,8 @@ async def followed_source(
 async def test_a_quiet_server_is_asked_less_and_less(
     database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ACTIVE", 0.0)
-    monkeypatch.setattr(module, "PASS", 1000.0)
+    monkeypatch.setattr(follow, "ACTIVE", 0.0)
+    monkeypatch.setattr(sweep, "PASS", 1000.0)
     late = Late()
     async with followed_source(database, caller, late):
         await asyncio.sleep(2.0)

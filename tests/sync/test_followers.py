@@ -13,26 +13,21 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from conftest import running_worker
-from test_follow import OPENZESS, made, say, soon
+from following import OPENZESS, made, say, soon
 
 from recall.base.supervisor import supervised
 from recall.contract.errors import Invalid, SourceUnreadable
 from recall.database.bell import REGISTER, SOURCES, Bell
 from recall.memory import keys
 from recall.runtime.parts import AT_ONCE
-from recall.sync import follow
+from recall.sync import follow, sweep
 from recall.sync import followers as module
-from recall.sync.follow import Follower, News
+from recall.sync.follow import Follower
+from recall.sync.followed import Followed
 from recall.sync.followers import Followers
-from recall.sync.register import (
-    Followed,
-    claim,
-    register,
-    registered,
-    release,
-    unregister,
-    worker_name,
-)
+from recall.sync.intake import News
+from recall.sync.leases import claim_sources, release_sources, worker_name
+from recall.sync.register import add_to_register, read_register, remove_from_register
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -50,7 +45,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "POLL", 0.05)
-    monkeypatch.setattr(follow, "SETTLE", 0.05)
+    monkeypatch.setattr(sweep, "SETTLE", 0.05)
 
 
 @pytest.fixture
@@ -93,17 +88,17 @@ async def test_registered_sources_are_followed_beside_a_worker(
 ) -> None:
     other = await keys.caller_of(database, "other")
     followed = Followed(str(openzess), options={"assume_tz": "UTC"}, longest_wait=5.0)
-    await register(database, other, followed)
-    ((name, entry),) = await registered(database)
+    await add_to_register(database, other, followed)
+    ((name, entry),) = await read_register(database)
     assert name == "other" and entry.kind == "openzess"
     say(openzess, "a")
     async with running_worker(worker), following(database, database_url, worker.nudge):
         await soon(lambda: texts() == ["a"])
         waiting = "select count(*) from job"
         await soon(lambda: owner.execute(waiting).fetchall() == [(0,)])
-    assert not await unregister(database, caller, str(openzess)), "another tenant's"
-    assert await unregister(database, other, str(openzess))
-    assert await registered(database) == []
+    assert not await remove_from_register(database, caller, str(openzess)), "another tenant's"
+    assert await remove_from_register(database, other, str(openzess))
+    assert await read_register(database) == []
     assert texts() == ["a"]
 
 
@@ -111,14 +106,18 @@ async def test_a_password_is_registered_by_the_name_of_its_variable(
     database: Database, caller: Caller, openzess: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Invalid, match="variable"):
-        await register(database, caller, Followed("postgresql://ann:hush@here/chat", "openzess"))
+        await add_to_register(
+            database, caller, Followed("postgresql://ann:hush@here/chat", "openzess")
+        )
     with pytest.raises(Invalid, match="variable"):
-        await register(database, caller, Followed("postgresql://ann@here/c?password=hush", "sql"))
+        await add_to_register(
+            database, caller, Followed("postgresql://ann@here/c?password=hush", "sql")
+        )
     with pytest.raises(SourceUnreadable, match="CHAT_URL is not set"):
-        await register(database, caller, Followed("$CHAT_URL", "openzess"))
+        await add_to_register(database, caller, Followed("$CHAT_URL", "openzess"))
     monkeypatch.setenv("CHAT_URL", str(openzess))
-    await register(database, caller, Followed("$CHAT_URL", "openzess"))
-    assert [entry.target for _, entry in await registered(database)] == ["$CHAT_URL"]
+    await add_to_register(database, caller, Followed("$CHAT_URL", "openzess"))
+    assert [entry.target for _, entry in await read_register(database)] == ["$CHAT_URL"]
 
 
 async def test_a_worker_that_stops_does_not_wait_for_a_source_that_hangs(
@@ -128,7 +127,7 @@ async def test_a_worker_that_stops_does_not_wait_for_a_source_that_hangs(
     openzess: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await register(database, caller, Followed(str(openzess)))
+    await add_to_register(database, caller, Followed(str(openzess)))
     hanging = asyncio.Event()
 
     async def hang(self: Follower) -> News:
@@ -144,34 +143,34 @@ async def test_a_worker_that_stops_does_not_wait_for_a_source_that_hangs(
 
 
 async def claims(database: Database, name: str, seconds: float = 60.0) -> int:
-    claimed, _ = await claim(database, name, seconds)
+    claimed, _ = await claim_sources(database, name, seconds)
     return len(claimed)
 
 
 async def test_a_source_is_claimed_by_one_worker_until_its_lease_runs_out(
     database: Database, caller: Caller, openzess: Path, owner: psycopg.Connection[Any]
 ) -> None:
-    await register(database, caller, Followed(str(openzess)))
+    await add_to_register(database, caller, Followed(str(openzess)))
     both = await asyncio.gather(*(claims(database, name) for name in ("far:1", "off:1")))
     assert sorted(both) == [0, 1]
     first, second = ("far:1", "off:1") if both[0] else ("off:1", "far:1")
-    _, until_free = await claim(database, second, 60.0)
+    _, until_free = await claim_sources(database, second, 60.0)
     assert 0 < until_free <= 60
     assert await claims(database, first) == 1, "what it has it keeps"
     owner.execute("update source set followed_until = now()")
     assert await claims(database, second) == 1
     assert await claims(database, first) == 0, "and is told that it lost it"
-    await release(database, second)
+    await release_sources(database, second)
     assert await claims(database, first) == 1
-    await unregister(database, caller, str(openzess))
+    await remove_from_register(database, caller, str(openzess))
     assert await claims(database, first) == 0
 
 
 async def test_what_a_killed_process_of_this_host_had_is_claimed_at_once(
     database: Database, caller: Caller, openzess: Path
 ) -> None:
-    await register(database, caller, Followed(str(openzess)))
-    code = "from recall.sync.register import worker_name; print(worker_name(), flush=True); input()"
+    await add_to_register(database, caller, Followed(str(openzess)))
+    code = "from recall.sync.leases import worker_name; print(worker_name(), flush=True); input()"
     command = [sys.executable, "-c", code]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:  # noqa: ASYNC220
@@ -186,7 +185,7 @@ async def test_what_a_killed_process_of_this_host_had_is_claimed_at_once(
 async def test_followers_of_two_containers_are_two_whatever_their_processes_are_called(
     database: Database, caller: Caller, openzess: Path
 ) -> None:
-    await register(database, caller, Followed(str(openzess)))
+    await add_to_register(database, caller, Followed(str(openzess)))
     assert worker_name() != worker_name(), "and so are two of one process"
     elsewhere = "another-boot/4026531836:999999999:0"
     assert await claims(database, elsewhere) == 1
@@ -196,11 +195,11 @@ async def test_followers_of_two_containers_are_two_whatever_their_processes_are_
 async def test_what_a_newer_version_registered_is_read_past(
     database: Database, caller: Caller, openzess: Path, owner: psycopg.Connection[Any]
 ) -> None:
-    await register(database, caller, Followed(str(openzess)))
+    await add_to_register(database, caller, Followed(str(openzess)))
     owner.execute("update source set followed = followed || '{\"backoff\": 2}'")
-    assert [entry.target for _, entry in await registered(database)] == [str(openzess)]
+    assert [entry.target for _, entry in await read_register(database)] == [str(openzess)]
     assert await claims(database, worker_name()) == 1
-    assert await unregister(database, caller, str(openzess)) is not None
+    assert await remove_from_register(database, caller, str(openzess)) is not None
 
 
 async def test_of_several_workers_one_follows_and_another_when_it_stops(
@@ -213,7 +212,7 @@ async def test_of_several_workers_one_follows_and_another_when_it_stops(
 ) -> None:
     monkeypatch.setattr(module, "FIRST_WAIT", 0.1)
     monkeypatch.setattr(module, "LAST_WAIT", 5.0)
-    await register(database, caller, Followed(str(openzess)))
+    await add_to_register(database, caller, Followed(str(openzess)))
     told = {"far:1": 0, "off:1": 0}
 
     def counting(name: str) -> Callable[[], None]:
@@ -271,14 +270,14 @@ async def test_a_trigger_tells_at_once_what_its_tables_got(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(follow, "POLL", 3600.0)
-    await register(database, caller, Followed(chat, trigger=True))
+    await add_to_register(database, caller, Followed(chat, trigger=True))
     assert owner.execute(TRIGGERS).fetchall() == [("messages",), ("notes",)]
     async with following(database, chat, nothing):
         # Whatever is said before the bell is heard, the first look finds.
         for text in "abc":
             owner.execute(SAY, [text])
             await soon(lambda: texts()[-1:] == [text])  # noqa: B023
-    followed = await unregister(database, caller, chat)
+    followed = await remove_from_register(database, caller, chat)
     assert followed is not None
     followed.uninstall()
     assert owner.execute(TRIGGERS).fetchall() == []

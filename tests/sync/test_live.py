@@ -36,8 +36,8 @@ WRITERS = Path(__file__).with_name("live_writers.py")
 
 #: A server is read as a whole once a minute, for edits and deletions; a test cannot wait that long.
 FOLLOW = """
-from recall.sync import follow
-follow.PASS = 1.0
+from recall.sync import sweep
+sweep.PASS = 1.0
 from recall.cli import app
 app()
 """

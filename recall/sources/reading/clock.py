@@ -18,7 +18,10 @@ _UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 @cache
 def zone(name: str) -> tzinfo:
-    """Return the zone called `name`: "UTC", "local", "+02:00" or "Europe/Berlin"."""
+    """Return the zone called `name`: "UTC", "local", "+02:00" or "Europe/Berlin".
+
+    Raises SourceUnreadable when there is no such zone.
+    """
     if name.upper() in {"UTC", "Z"}:
         return UTC
     if name == "local":
@@ -36,10 +39,10 @@ def zone(name: str) -> tzinfo:
 def instant(value: object, naive: tzinfo = UTC) -> datetime | None:
     """Return the time that `value` says, a naive one read in the zone `naive`; None: none."""
     try:
-        found = _instant(value, naive)
-        if found is None or not 1 < found.astimezone(UTC).year <= 9998:
+        time = _instant(value, naive)
+        if time is None or not 1 < time.astimezone(UTC).year <= 9998:
             return None  # year 1 is how Go writes "no time"
-        return found
+        return time
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -80,10 +83,10 @@ def stamp(value: object) -> str:
 
     Naive stays naive: a key must not change with the zone that is assumed.
     """
-    found = instant(value)
-    if found is None:
+    time = instant(value)
+    if time is None:
         return "-"
-    written = found.astimezone(UTC).isoformat(timespec="microseconds")
+    written = time.astimezone(UTC).isoformat(timespec="microseconds")
     return written[:26].replace("-", "").replace(":", "")
 
 
@@ -97,10 +100,10 @@ def earlier(value: object, seconds: float) -> object:
     if value.replace(".", "", 1).isdecimal():
         moved = str(earlier(float(value), seconds))
     else:
-        found = instant(value)
+        time = instant(value)
         moved = value
-        if found is not None:
-            moved = (found - timedelta(seconds=seconds)).isoformat(sep=value[10:11] or " ")
+        if time is not None:
+            moved = (time - timedelta(seconds=seconds)).isoformat(sep=value[10:11] or " ")
         if "T" in value and not value[19:].strip(".0123456789Z"):
             moved = moved[:19]  # compared as text, the shortest form comes first
     return min(moved, value)  # what only looks like a time must not move forward

@@ -26,17 +26,17 @@ def parsed(value: object) -> Any:
 
 def mapping(value: object) -> dict[str, Any]:
     """Return `value` when it is a JSON object or the text of one, else an empty one."""
-    found = parsed(value)
-    return found if isinstance(found, dict) else {}
+    read = parsed(value)
+    return read if isinstance(read, dict) else {}
 
 
 def listing(value: object) -> list[Any]:
     """Return `value` when it is a JSON list or the text of one, else an empty one."""
-    found = parsed(value)
-    return found if isinstance(found, list) else []
+    read = parsed(value)
+    return read if isinstance(read, list) else []
 
 
-def words(value: object) -> str:
+def text_of(value: object) -> str:
     """Return a plain value as text; nothing for None, lists and objects."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode("utf-8", "replace")
@@ -47,10 +47,10 @@ def words(value: object) -> str:
 
 def name(value: object) -> str | None:
     """Return a plain value as the name or id that it is; None when it is empty."""
-    return words(value).strip() or None
+    return text_of(value).strip() or None
 
 
-def compact(value: object) -> str:
+def short_json(value: object) -> str:
     """Return a value as short JSON, a string as it is, nothing for an empty one."""
     if isinstance(value, str):
         return value
@@ -66,7 +66,7 @@ def joined(*texts: str) -> str:
 
 def call(function: object, arguments: object) -> str:
     """Return a tool call as one line: its name and its arguments."""
-    return " ".join(part for part in (words(function), compact(arguments)) if part)
+    return " ".join(part for part in (text_of(function), short_json(arguments)) if part)
 
 
 def attached(part: dict[str, Any]) -> str:
@@ -77,11 +77,11 @@ def attached(part: dict[str, Any]) -> str:
     inner = part.get("image_url")
     url = inner.get("url") if isinstance(inner, dict) else inner
     texts = [
-        words(part.get(field))
+        text_of(part.get(field))
         for field in ("title", "filename", "file_name", "name")
         if field in part
     ]
-    texts += [words(address) for address in (part.get("url"), part.get("file_url"), url)]
+    texts += [text_of(address) for address in (part.get("url"), part.get("file_url"), url)]
     return " ".join(dict.fromkeys(t for t in texts if t and not t.startswith("data:")))
 
 
@@ -92,7 +92,7 @@ def flatten(value: object, depth: int = 0) -> str:
     if isinstance(value, list):
         return joined(*(flatten(part, depth + 1) for part in value))
     if not isinstance(value, dict):
-        return words(value)
+        return text_of(value)
     for field in _TEXTS:
         text = flatten(value.get(field), depth + 1)
         if text:

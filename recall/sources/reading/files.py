@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 
-def fingerprint(path: str | Path) -> str | None:
+def file_fingerprint(path: str | Path) -> str | None:
     """Return what changes whenever the file does, SQLite's log beside it included."""
     seen = []
     for file in (Path(path), Path(f"{path}-wal")):

@@ -6,16 +6,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from recall.contract.limits import LARGEST_METADATA, LONGEST_CONTENT, LONGEST_ID, LONGEST_TITLE
 from recall.contract.values import Message, Note
-from recall.sources.source import Found, Position, Skipped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+from recall.sources.reason import Reason
 
 #: Room for the "#2" of a second piece behind a key.
 LONGEST_KEY = LONGEST_ID - 8
@@ -27,58 +24,12 @@ _INLINED = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.=+-]+)*;base64,[A-Za-z0
 class Skip:
     """A row that is no memory, before its position is known."""
 
-    reason: str
+    reason: Reason
     where: str
     detail: str = ""
 
 
 Item = Message | Note | Skip
-
-
-class Step(NamedTuple):
-    """The stretch of a source between two positions: a row, or a whole conversation of rows."""
-
-    position: Position  # behind the stretch
-    rows: Iterable[Sequence[Item]]
-
-
-def resumed(
-    steps: Callable[[Position | None], Iterable[Step]], after: Position | None
-) -> Iterator[Found | Skipped]:
-    """Yield the items of all steps behind `after`, each with a position to go on from.
-
-    A position inside a step names the step and how many of its items are done; when the step is
-    gone meanwhile, nothing of the next one is left out.
-    """
-    before, within, done = after, None, 0
-    if isinstance(after, dict) and "within" in after:
-        before, within, done = after["after"], after["within"], after["done"]
-    for step in steps(before):
-        done_here = done if step.position == within else 0
-        inside = {"after": before, "within": step.position}
-        held: tuple[Item, bool] | None = None
-        number = 0  # of the item that is held back until it is known whether it is the last
-        for row in step.rows:
-            for piece, item in enumerate(row):
-                if held is not None and number > done_here:
-                    yield _placed(*held, {**inside, "done": number})
-                held, number = (item, piece == 0), number + 1
-        if held is not None and number > done_here:
-            yield _placed(*held, step.position)
-        before = step.position
-
-
-def _placed(item: Item, first: bool, position: Position) -> Found | Skipped:
-    if isinstance(item, Skip):
-        return Skipped(item.reason, item.where, position, item.detail)
-    return Found(item, position, first)
-
-
-def keys(items: Iterable[Found | Skipped]) -> Iterator[str]:
-    """Yield the keys of the memories among `items`."""
-    for item in items:
-        if isinstance(item, Found) and item.memory.key is not None:
-            yield item.memory.key
 
 
 def bounded(text: str, longest: int = LONGEST_ID) -> str:
@@ -94,7 +45,7 @@ def key_of(source: str, *parts: object) -> str:
     return bounded(f"{source}:{'/'.join(str(part) for part in parts)}", LONGEST_KEY)
 
 
-def digest(*parts: object) -> str:
+def short_hash(*parts: object) -> str:
     """Return a short hash of values: the identity of a row that has no id."""
     text = json.dumps(parts, ensure_ascii=False, default=str, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
@@ -106,7 +57,7 @@ def tell(kind: type[Message | Note], key: str, content: str, **fields: Any) -> l
     if ";base64," in text:
         text = _INLINED.sub(r"[\1]", text)
     if not text.strip():
-        return [Skip("empty", key)]
+        return [Skip(Reason.EMPTY, key)]
     pieces = [text[i : i + LONGEST_CONTENT] for i in range(0, len(text), LONGEST_CONTENT)]
     try:
         values = _fitted(fields)
@@ -118,7 +69,7 @@ def tell(kind: type[Message | Note], key: str, content: str, **fields: Any) -> l
         ]
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        return [Skip("bad value", key, f"{'.'.join(map(str, first['loc']))} {first['msg']}")]
+        return [Skip(Reason.BAD_VALUE, key, f"{'.'.join(map(str, first['loc']))} {first['msg']}")]
 
 
 def _fitted(fields: dict[str, Any]) -> dict[str, Any]:
@@ -137,13 +88,13 @@ def _fitted(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return what JSON and recall's limit allow; the largest facts go first."""
-    told = {name: value for name, value in metadata.items() if value not in (None, "", [], {})}
+    facts = {name: value for name, value in metadata.items() if value not in (None, "", [], {})}
     if all(
-        value is True or (isinstance(value, str) and len(value) < 256) for value in told.values()
+        value is True or (isinstance(value, str) and len(value) < 256) for value in facts.values()
     ):
-        return told  # the usual case, at a tenth of the cost
+        return facts  # the usual case, at a tenth of the cost
     plain: dict[str, Any] = json.loads(
-        json.dumps(told, default=str, ensure_ascii=False), parse_constant=lambda _: None
+        json.dumps(facts, default=str, ensure_ascii=False), parse_constant=lambda _: None
     )
     while len(json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")) > (
         LARGEST_METADATA - 64

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recall.sources.tables.pages import Database
+    from recall.sources.tables.dialect import SourceDatabase
 
 #: SQLAlchemy's spelling, with a driver behind the system, included.
 _SCHEME = re.compile(r"^(postgres|postgresql|mysql|mariadb|sqlite)(\+\w+)?://")
@@ -36,32 +36,32 @@ def origin_of(target: str) -> str:
 
 
 @contextmanager
-def connected(target: str) -> Iterator[Database]:
+def connected(target: str) -> Iterator[SourceDatabase]:
     """Open the database at `target` for one reading; every failure is SourceUnreadable."""
     # Imported here: a reader of one system needs no driver of another.
     system = _system(target)
     if system == "sqlite":
-        from recall.sources.tables.sqlite import opened
+        from recall.sources.tables.sqlite import open_sqlite
 
-        with opened(_file(target)) as database:
+        with open_sqlite(_file(target)) as database:
             yield database
     elif system == "postgresql":
-        from recall.sources.tables.postgres import connection
+        from recall.sources.tables.postgres import open_postgres
 
-        with connection(_SCHEME.sub("postgresql://", target), origin_of(target)) as database:
+        with open_postgres(_SCHEME.sub("postgresql://", target), origin_of(target)) as database:
             yield database
     else:
-        from recall.sources.tables.mysql import connection
+        from recall.sources.tables.mysql import open_mysql
 
-        with connection(target, origin_of(target)) as database:
+        with open_mysql(target, origin_of(target)) as database:
             yield database
 
 
 def _system(target: str) -> str:
-    found = _SCHEME.match(target)
-    if found is None:
+    scheme = _SCHEME.match(target)
+    if scheme is None:
         return "sqlite"
-    return {"postgres": "postgresql", "mariadb": "mysql"}.get(found[1], found[1])
+    return {"postgres": "postgresql", "mariadb": "mysql"}.get(scheme[1], scheme[1])
 
 
 def _file(target: str) -> Path:

@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from recall.contract.errors import SourceUnreadable
+from recall.sources.catalog import Catalog, Column, Table
 from recall.sources.reading.extras import extra
-from recall.sources.tables.catalog import Catalog, Column, Table
-from recall.sources.tables.pages import least
+from recall.sources.tables.dialect import least
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from recall.sources.tables.pages import Database
+    from recall.sources.tables.dialect import SourceDatabase
 
-COLUMNS = """
+_COLUMNS = """
 select table_name, column_name, data_type, is_nullable = 'YES'
 from information_schema.columns where table_schema = database()
 order by table_name, ordinal_position"""
 
 
 @contextmanager
-def connection(url: str, origin: str) -> Iterator[Database]:
-    """Connect to `url`; `origin` names it where a person reads it."""
+def open_mysql(url: str, origin: str) -> Iterator[SourceDatabase]:
+    """Connect to `url`; `origin` names it where a person reads it.
+
+    Raises SourceUnreadable when the server cannot be reached or a statement fails.
+    """
     driver, cursors = extra("pymysql", "mysql"), extra("pymysql.cursors", "mysql")
     parts = urlsplit(url)
     try:
@@ -77,7 +80,7 @@ class Mysql:
     def catalog(self) -> Catalog:
         """Return what tables there are."""
         tables: dict[tuple[str, str], dict[str, Column]] = {}
-        with self.run(COLUMNS, ()) as rows:
+        with self.run(_COLUMNS, ()) as rows:
             for table, column, kind, nullable in rows:
                 tables.setdefault(("", table), {})[column] = Column(column, kind, bool(nullable))
         return Catalog([Table(*path, columns) for path, columns in tables.items()])

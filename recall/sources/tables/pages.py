@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recall.sources.reading.clock import earlier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
-    from recall.sources.tables.catalog import Catalog, Column, Table
+    from recall.sources.catalog import Table
+    from recall.sources.tables.dialect import SourceDatabase
 
 #: A page grows while its rows are small: without an index each page costs a scan.
 FIRST_PAGE, LARGEST_PAGE = 500, 20_000
@@ -56,45 +56,20 @@ class Record(NamedTuple):
     stand: list[Any]
 
 
-class Database(Protocol):
-    """An open database of one system: how it quotes, and how it runs a statement."""
-
-    mark: str
-
-    def quote(self, *names: str) -> str:
-        """Return names as one identifier."""
-
-    def shown(self, column: Column, sql: str) -> str:
-        """Return the expression that reads `column` as a plain number or text."""
-
-    def sorting(self, column: Column, sql: str) -> str:
-        """Return the expression that orders by `column` and is never NULL."""
-
-    def run(
-        self, sql: str, values: Sequence[Any]
-    ) -> AbstractContextManager[Iterator[tuple[Any, ...]]]:
-        """Run one read-only statement and give its rows one by one."""
-
-    def catalog(self) -> Catalog:
-        """Return what tables there are."""
-
-    def columns(self, table: str) -> dict[str, Column]:
-        """Return the columns of a query in parentheses."""
-
-
-def count(database: Database, table: Table) -> int:
+def count(database: SourceDatabase, table: Table) -> int:
     """Return the number of rows of `table`."""
     with database.run(f"select count(*) from {_path(database, table)}", ()) as rows:
         return int(next(rows)[0])
 
 
-def read(database: Database, select: Select, after: list[Any] | None) -> Iterator[Record]:
+def read_rows(
+    database: SourceDatabase, select: Select, after: list[Any] | None
+) -> Iterator[Record]:
     """Yield the rows behind the stand `after` in the select's order, those without a time first."""
-    first = select.table.columns[select.order[0]]
-    if len(select.order) > 1 and first.nullable and (after is None or after[0] is None):
-        yield from _phase(database, select, after, timeless=True)
-        after = None
-    yield from _phase(database, select, after, timeless=False)
+    for phase in _phases(database, select):
+        if after is None or phase.holds(after):
+            yield from _pages(database, select, phase, after)
+            after = None
 
 
 def rewind(stand: list[Any]) -> list[Any] | None:
@@ -107,28 +82,68 @@ def rewind(stand: list[Any]) -> list[Any] | None:
     return [earlier(first, SECONDS_BACK)]
 
 
-def least(column: Column) -> str:
-    """Return the SQL of what stands for NULL in an order."""
-    return "-1" if column.number else "''"
+class SortKey(NamedTuple):
+    """A value that rows are ordered by: the SQL to sort by, and the SQL of what a stand keeps."""
+
+    sort: str  # never NULL
+    shown: str
 
 
-def _path(database: Database, table: Table) -> str:
-    if table.sql:
-        return table.sql
-    return database.quote(*([table.schema] if table.schema else []), table.name)
+class Phase(NamedTuple):
+    """Rows that are read in one order.
+
+    A NULL is neither before nor behind any value, so that rows whose first order value may be NULL
+    are read in two phases: at first those where it is, ordered by the other values, whose stands
+    begin with None; then the others.
+    """
+
+    orders: tuple[SortKey, ...]
+    condition: str = ""
+    undated: bool = False
+    #: A column of written times, whose order is an expression that no index has.
+    indexed: str | None = None
+
+    def holds(self, stand: list[Any]) -> bool:
+        """Return whether the row of `stand` is one of the phase."""
+        return (stand[0] is None) == self.undated
 
 
-def _phase(
-    database: Database, select: Select, after: list[Any] | None, timeless: bool
+def _phases(database: SourceDatabase, select: Select) -> list[Phase]:
+    orders = [_sort_key(database, select, name) for name in select.order]
+    if select.table.tie:
+        orders.append(SortKey(select.table.tie, select.table.tie))
+    first = select.table.columns[select.order[0]]
+    column = f"t.{database.quote(first.name)}"
+    several = len(select.order) > 1
+    indexed = column if several and orders[0].sort != column else None
+    if not (several and first.nullable):
+        return [Phase(tuple(orders), indexed=indexed)]
+    return [
+        Phase(tuple(orders[1:]), f"{column} is null", undated=True),
+        Phase(tuple(orders), f"{column} is not null", indexed=indexed),
+    ]
+
+
+def _sort_key(database: SourceDatabase, select: Select, name: str) -> SortKey:
+    column, sql = select.table.columns[name], f"t.{database.quote(name)}"
+    sorted_as = column
+    if name == select.order[0] and len(select.order) > 1:
+        sorted_as = replace(column, nullable=False)  # its NULLs are a phase of their own
+    sort = database.sorting(sorted_as, sql)
+    return SortKey(sort, database.shown(column, sql) if sort == sql else sort)
+
+
+def _pages(
+    database: SourceDatabase, select: Select, phase: Phase, after: list[Any] | None
 ) -> Iterator[Record]:
     size = FIRST_PAGE
     while True:
-        sql, values = _statement(database, select, after, timeless)
+        sql, values = _statement(database, select, phase, after)
         page: list[Record] = []
         weight = 0
         with database.run(f"{sql} limit {size}", values) as rows:
             for row in rows:
-                page.append(_record(select, row, timeless))
+                page.append(_record(select, row, phase))
                 weight += sum(len(value) for value in row if isinstance(value, str | bytes))
                 if weight > PAGE_BYTES:
                     break
@@ -139,13 +154,13 @@ def _phase(
         size = min(size * 2, LARGEST_PAGE) if weight < PAGE_BYTES // 2 else max(size // 2, 10)
 
 
-def _record(select: Select, row: tuple[Any, ...], timeless: bool) -> Record:
+def _record(select: Select, row: tuple[Any, ...], phase: Phase) -> Record:
     names = [*select.columns]
     if select.beside:
         names += [f"beside.{name}" for name in select.beside.columns]
     stand = [_plain(value) for value in row[len(names) :]]
-    values = dict(zip(names, row, strict=False))
-    return Record(values, [None, *stand] if timeless else stand)
+    values = dict(zip(names, row[: len(names)], strict=True))
+    return Record(values, [None, *stand] if phase.undated else stand)
 
 
 def _plain(value: Any) -> Any:
@@ -165,57 +180,52 @@ def _bound(value: Any) -> Any:
 
 
 def _statement(
-    database: Database, select: Select, after: list[Any] | None, timeless: bool
+    database: SourceDatabase, select: Select, phase: Phase, after: list[Any] | None
 ) -> tuple[str, list[Any]]:
-    columns = select.table.columns
-    quoted = {name: f"t.{database.quote(name)}" for name in columns}
-    shown = [database.shown(columns[name], quoted[name]) for name in select.columns]
-    if select.beside:
-        shown += _beside(database, select.beside, quoted)
-    order = select.order[1:] if timeless else select.order
-    sorts = [_sort(database, select, name) for name in order]
-    stands = [
-        database.shown(columns[name], sql) if sql == quoted[name] else sql
-        for name, sql in zip(order, sorts, strict=True)
-    ]
-    if select.table.tie:
-        sorts, stands = [*sorts, select.table.tie], [*stands, select.table.tie]
-    conditions: list[str] = []
-    values: list[Any] = []
-    if timeless:
-        conditions.append(f"{quoted[select.order[0]]} is null")
-    elif len(order) > 1 and columns[order[0]].nullable:
-        conditions.append(f"{quoted[order[0]]} is not null")
-    stand = after[1:] if timeless and after else after
-    written = len(order) > 1 and not timeless and sorts[0] != quoted[order[0]]
-    if stand and written and isinstance(stand[0], str):
-        # The order of a written time is an expression; its first 19 characters use an index.
-        conditions.append(f"{quoted[order[0]]} >= substr({database.mark}, 1, 19)")
+    """Return the statement of the page behind the stand `after`, and its values."""
+    conditions, values = ([phase.condition] if phase.condition else []), list[Any]()
+    stand = (after or [])[phase.undated :]
+    if stand and phase.indexed and isinstance(stand[0], str):
+        # The first 19 characters of a written time, up to its seconds, do use an index.
+        conditions.append(f"{phase.indexed} >= substr({database.mark}, 1, 19)")
         values.append(stand[0])
     if stand:
         # A stand that was rewound names only the first value, and means all from there on.
-        whole = len(stand) == len(sorts)
-        sides = ", ".join(sorts[: len(stand)]), ", ".join([database.mark] * len(stand))
+        whole = len(stand) == len(phase.orders)
+        sides = (
+            ", ".join(order.sort for order in phase.orders[: len(stand)]),
+            ", ".join([database.mark] * len(stand)),
+        )
         conditions.append(f"({sides[0]}) {'>' if whole else '>='} ({sides[1]})")
         values += map(_bound, stand)
-    sql = f"select {', '.join(shown + stands)} from {_path(database, select.table)} t"
+    shown = [*_shown(database, select), *(order.shown for order in phase.orders)]
+    sql = f"select {', '.join(shown)} from {_path(database, select.table)} t"
     if conditions:
         sql += f" where {' and '.join(conditions)}"
-    return f"{sql} order by {', '.join(sorts)}", values
+    return f"{sql} order by {', '.join(order.sort for order in phase.orders)}", values
 
 
-def _sort(database: Database, select: Select, name: str) -> str:
-    column = select.table.columns[name]
-    if name == select.order[0] and len(select.order) > 1:
-        column = replace(column, nullable=False)  # its NULLs are a phase of their own
-    return database.sorting(column, f"t.{database.quote(name)}")
+def _shown(database: SourceDatabase, select: Select) -> Iterator[str]:
+    """Yield the SQL of each column that is read."""
+    columns = select.table.columns
+    for name in select.columns:
+        yield database.shown(columns[name], f"t.{database.quote(name)}")
+    if select.beside:
+        yield from _beside(database, select.beside)
 
 
-def _beside(database: Database, beside: Beside, quoted: dict[str, str]) -> list[str]:
-    """Return a subquery a column: unlike a join, it cannot give a row twice."""
-    found = f"from {_path(database, beside.table)} b where b.{database.quote(beside.key)}"
-    return [
-        f"(select {database.shown(beside.table.columns[name], f'b.{database.quote(name)}')} "
-        f"{found} = {quoted[beside.by]} limit 1)"
-        for name in beside.columns
-    ]
+def _beside(database: SourceDatabase, beside: Beside) -> Iterator[str]:
+    """Yield a subquery a column: unlike a join, it cannot give a row twice."""
+    row = (
+        f"from {_path(database, beside.table)} b"
+        f" where b.{database.quote(beside.key)} = t.{database.quote(beside.by)} limit 1"
+    )
+    for name in beside.columns:
+        column = database.shown(beside.table.columns[name], f"b.{database.quote(name)}")
+        yield f"(select {column} {row})"
+
+
+def _path(database: SourceDatabase, table: Table) -> str:
+    if table.sql:
+        return table.sql
+    return database.quote(*([table.schema] if table.schema else []), table.name)

@@ -9,21 +9,21 @@ import psycopg
 
 from recall.base.connecting import words
 from recall.contract.errors import SourceUnreadable
-from recall.sources.tables.catalog import Catalog, Column, Table
-from recall.sources.tables.pages import least
+from recall.sources.catalog import Catalog, Column, Table
+from recall.sources.tables.dialect import least
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from recall.sources.tables.pages import Database
+    from recall.sources.tables.dialect import SourceDatabase
 
 #: Rows fetched at once from a page: few enough to hold when each of them carries an image.
-FETCHED = 250
+_FETCHED = 250
 
 #: Types that arrive as number or text as they are.
-NATIVE = {"real", "double precision", "float4", "float8", "text", "bytea"}
+_NATIVE = {"real", "double precision", "float4", "float8", "text", "bytea"}
 
-COLUMNS = """
+_COLUMNS = """
 select n.nspname, c.relname, a.attname, format_type(a.atttypid, null), not a.attnotnull,
   c.relkind = 'r' and not exists (select from pg_index where indrelid = c.oid and indisprimary)
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n
@@ -34,8 +34,11 @@ order by 1, 2, a.attnum"""
 
 
 @contextmanager
-def connection(url: str, origin: str) -> Iterator[Database]:
-    """Connect to `url`; `origin` names it where a person reads it."""
+def open_postgres(url: str, origin: str) -> Iterator[SourceDatabase]:
+    """Connect to `url`; `origin` names it where a person reads it.
+
+    Raises SourceUnreadable when the server cannot be reached or a statement fails.
+    """
     try:
         with psycopg.connect(
             url,
@@ -67,14 +70,7 @@ class Postgres:
 
         Not an infinite time, and not the NUL in a JSON that `::jsonb` would refuse.
         """
-        native = column.whole or column.type in {
-            "real",
-            "double precision",
-            "float4",
-            "float8",
-            "text",
-            "bytea",
-        }
+        native = column.whole or column.type in _NATIVE
         return sql if native else f"{sql}::text"
 
     def sorting(self, column: Column, sql: str) -> str:
@@ -90,7 +86,7 @@ class Postgres:
         with self._connection.transaction(), self._connection.cursor(name="recall") as cursor:
             self._connection.execute("set transaction read only")
             self._connection.execute("set local timezone to 'UTC'")
-            cursor.itersize = FETCHED
+            cursor.itersize = _FETCHED
             # The statement is made of names that the catalog gave, quoted, and of placeholders.
             cursor.execute(sql.encode(), values)
             yield iter(cursor)
@@ -98,7 +94,7 @@ class Postgres:
     def catalog(self) -> Catalog:
         """Return what tables there are."""
         tables: dict[tuple[str, str], Table] = {}
-        with self.run(COLUMNS, ()) as rows:
+        with self.run(_COLUMNS, ()) as rows:
             for schema, name, column, kind, nullable, keyless in rows:
                 # Where no key tells rows apart, their places in the table do.
                 tie = "t.ctid::text" if keyless else None

@@ -7,19 +7,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from recall.contract.errors import SourceUnreadable
-from recall.sources.tables.catalog import Catalog, Column, Table
-from recall.sources.tables.pages import least
+from recall.sources.catalog import Catalog, Column, Table
+from recall.sources.tables.dialect import least
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from recall.sources.tables.pages import Database
+    from recall.sources.tables.dialect import SourceDatabase
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Database]:
-    """Open the file for reading."""
+def open_sqlite(path: Path) -> Iterator[SourceDatabase]:
+    """Open the file for reading; raises SourceUnreadable when it cannot be read."""
     if not path.is_file():
         raise SourceUnreadable(f"There is no file {path}.")
     uri = f"{path.absolute().as_uri()}?mode=ro"

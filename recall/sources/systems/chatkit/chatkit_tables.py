@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recall.contract.values import Message
 from recall.sources.reading.clock import UNKNOWN, instant, stamp, zone
-from recall.sources.reading.content import mapping, name, parsed, words
+from recall.sources.reading.content import mapping, name, parsed, text_of
 from recall.sources.reading.rows import Skip, key_of, tell
-from recall.sources.systems.chatkit.chatkit_items import Said, role_of, said
+from recall.sources.reason import Reason
+from recall.sources.systems.chatkit import CHATKIT, JSON_COLUMNS, item_tables, thread_table
+from recall.sources.systems.chatkit.chatkit_items import chatkit_utterance, role_of
 from recall.sources.tables.chapters import Chapter, TableSource
 from recall.sources.tables.pages import Beside, Select
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
+    from recall.sources.catalog import Catalog, Table
     from recall.sources.reading.rows import Item
-    from recall.sources.tables.catalog import Catalog, Table
-    from recall.sources.tables.pages import Database
+    from recall.sources.reading.utterance import Utterance
+    from recall.sources.tables.dialect import SourceDatabase
 
-NAME = "chatkit"
-THREAD_TABLES = ("threads", "chatkit_threads")
-JSON_COLUMNS = ("data", "json", "item_json", "value", "serialized_data", "content")
-KIND_COLUMNS = ("type", "item_type", "role")
-ORDER_COLUMNS = ("sort_key", "sequence_number", "item_index")
-TIME_COLUMNS = ("created_at", "created")
+_KIND_COLUMNS = ("type", "item_type", "role")
+_ORDER_COLUMNS = ("sort_key", "sequence_number", "item_index")
+_TIME_COLUMNS = ("created_at", "created")
 #: Columns of an item that an app exploded: its fields, some behind a prefix.
-FIELD_PREFIXES = ("tool_", "task_", "workflow_", "attachment_", "widget_")
-FIELDS = ("attachments", "arguments", "call_id", "name", "output", "quoted_text", "status", "text")
-THREAD_COLUMNS = ("user_id", "title", "data", "json", "metadata", "metadata_json")
+_FIELD_PREFIXES = ("tool_", "task_", "workflow_", "attachment_", "widget_")
+_FIELDS = ("attachments", "arguments", "call_id", "name", "output", "quoted_text", "status", "text")
+_THREAD_COLUMNS = ("user_id", "title", "data", "json", "metadata", "metadata_json")
 
 
 class Layout(NamedTuple):
@@ -51,15 +51,7 @@ class Layout(NamedTuple):
     hidden: bool
 
 
-def fits(catalog: Catalog) -> str | None:
-    """Return what makes the tables ChatKit's, None when they are not."""
-    found = _item_tables(catalog)
-    if not found:
-        return None
-    return f"thread items in {', '.join(table.path for table in found)}"
-
-
-def open_source(
+def chatkit_history(
     target: str, *, assume_tz: str = "UTC", include_hidden: bool = False
 ) -> TableSource:
     """Return the ChatKit store at `target`.
@@ -68,40 +60,22 @@ def open_source(
     """
     naive = zone(assume_tz)
 
-    def chapters(catalog: Catalog, _: Database) -> list[Chapter]:
-        return [_chapter(catalog, t, naive, include_hidden) for t in _item_tables(catalog)]
+    def chapters(catalog: Catalog, _: SourceDatabase) -> list[Chapter]:
+        return [_chapter(catalog, t, naive, include_hidden) for t in item_tables(catalog)]
 
-    return TableSource(NAME, target, chapters)
-
-
-def _item_tables(catalog: Catalog) -> list[Table]:
-    return [
-        table
-        for table in catalog.tables
-        if "item" in table.name
-        and table.has("id", "thread_id")
-        and table.first(*JSON_COLUMNS)
-        and _threads(catalog, table)
-    ]
-
-
-def _threads(catalog: Catalog, items: Table) -> Table | None:
-    # chatkit_items belongs to chatkit_threads where an app has `threads` of its own as well.
-    own = items.name.replace("thread_items", "threads").replace("items", "threads")
-    found = (catalog.find(name, items.schema) for name in (own, *THREAD_TABLES))
-    return next((table for table in found if table and table.has("id")), None)
+    return TableSource(CHATKIT, target, chapters)
 
 
 def _chapter(catalog: Catalog, table: Table, naive: tzinfo, hidden: bool) -> Chapter:
-    time = table.first(*TIME_COLUMNS)
-    kinds = table.present(*KIND_COLUMNS)
+    time = table.first(*_TIME_COLUMNS)
+    kinds = table.present(*_KIND_COLUMNS)
     layout = Layout(table, table.first(*JSON_COLUMNS), kinds, time, naive, hidden)
-    fields = [c for c in table.columns if c.startswith(FIELD_PREFIXES) or c in FIELDS]
+    fields = [c for c in table.columns if c.startswith(_FIELD_PREFIXES) or c in _FIELDS]
     columns = dict.fromkeys(
         [
             "id",
             "thread_id",
-            *table.present("user_id", "metadata", *TIME_COLUMNS),
+            *table.present("user_id", "metadata", *_TIME_COLUMNS),
             *kinds,
             *table.present(*JSON_COLUMNS),
             *fields,
@@ -109,12 +83,12 @@ def _chapter(catalog: Catalog, table: Table, naive: tzinfo, hidden: bool) -> Cha
     )
     # Within one time the app's own counter decides, then the ids that tell items apart.
     order = dict.fromkeys(
-        [*([time] if time else []), *table.present(*ORDER_COLUMNS), "thread_id", "id"]
+        [*([time] if time else []), *table.present(*_ORDER_COLUMNS), "thread_id", "id"]
     )
     beside = None
-    threads = _threads(catalog, table)
+    threads = thread_table(catalog, table)
     if threads:
-        shown = threads.present(*THREAD_COLUMNS, "thread_metadata", "created_at")
+        shown = threads.present(*_THREAD_COLUMNS, "thread_metadata", "created_at")
         beside = Beside(threads, "id", "thread_id", shown)
     select = Select(table, tuple(columns), tuple(order), beside)
     return Chapter(table.path, select, partial(_row, layout))
@@ -123,32 +97,32 @@ def _chapter(catalog: Catalog, table: Table, naive: tzinfo, hidden: bool) -> Cha
 def _row(layout: Layout, row: dict[str, Any]) -> list[list[Item]]:
     where = f"{row['thread_id']}/{row['id']}"
     item = _item(layout, row)
-    told = said(item)
-    if told.reason == "unknown type" and told.text:
-        told = told._replace(reason=None, facts={"type": words(item.get("type"))})
-    if told.reason and not (layout.hidden and told.text):
-        return [[Skip(told.reason, where, words(item.get("type")))]]
-    return [_message(layout, row, item, told)]
+    utterance = chatkit_utterance(item)
+    if utterance.reason is Reason.UNKNOWN_TYPE and utterance.text:
+        utterance = utterance._replace(reason=None, facts={"type": text_of(item.get("type"))})
+    if utterance.reason and not (layout.hidden and utterance.text):
+        return [[Skip(utterance.reason, where, text_of(item.get("type")))]]
+    return [_message(layout, row, item, utterance)]
 
 
 def _item(layout: Layout, row: dict[str, Any]) -> dict[str, Any]:
     """Return the item as ChatKit means it, out of a JSON column or put together from columns."""
     content = row.get(layout.json or "")
-    found = parsed(content)
-    if isinstance(found, dict) and isinstance(found.get("item"), dict):
-        found = found["item"]
+    value = parsed(content)
+    if isinstance(value, dict) and isinstance(value.get("item"), dict):
+        value = value["item"]
     kind = next((k for k in (name(row.get(c)) for c in layout.kinds) if k), None)
-    if isinstance(found, dict) and "type" in found and ("id" in found or "content" in found):
-        return found
-    if isinstance(found, dict) and layout.json != "content":
-        return {"type": kind, **found}  # layout D keeps the type beside the data
-    fields = {c: row[c] for c in row if c in FIELDS or c.startswith(FIELD_PREFIXES)}
-    parts = isinstance(found, dict) or (isinstance(found, list) and _all_objects(found))
+    if isinstance(value, dict) and "type" in value and ("id" in value or "content" in value):
+        return value
+    if isinstance(value, dict) and layout.json != "content":
+        return {"type": kind, **value}  # layout D keeps the type beside the data
+    fields = {c: row[c] for c in row if c in _FIELDS or c.startswith(_FIELD_PREFIXES)}
+    parts = isinstance(value, dict) or (isinstance(value, list) and _all_objects(value))
     return {
         "type": kind,
-        "role": words(row.get("role")),
+        "role": text_of(row.get("role")),
         **_exploded(fields),
-        "content": found if parts else content,
+        "content": value if parts else content,
     }
 
 
@@ -158,11 +132,11 @@ def _all_objects(parts: list[Any]) -> bool:
 
 def _exploded(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the columns `tool_name`, `task_title`… as the fields of the item that they were."""
-    item: dict[str, Any] = {c: value for c, value in fields.items() if c in FIELDS}
+    item: dict[str, Any] = {c: value for c, value in fields.items() if c in _FIELDS}
     inner: dict[str, dict[str, Any]] = {}
     for column, value in fields.items():
         start, _, field = column.partition("_")
-        if field and column not in FIELDS and value is not None:
+        if field and column not in _FIELDS and value is not None:
             inner.setdefault(start, {})[field] = parsed(value) or value
     for start, values in inner.items():
         whole = values.pop("json", None) or values.pop("data", None)
@@ -175,26 +149,30 @@ def _exploded(fields: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _message(layout: Layout, row: dict[str, Any], item: dict[str, Any], told: Said) -> list[Item]:
+def _message(
+    layout: Layout, row: dict[str, Any], item: dict[str, Any], utterance: Utterance
+) -> list[Item]:
     thread = _thread(row)
     time, written = _time(layout, row, item)
-    text = told.text
+    text = utterance.text
     if not text.strip():
         # An app's own column beside an empty item: the text is better than nothing.
-        text = words(row.get("content")) if layout.json != "content" else ""
+        text = text_of(row.get("content")) if layout.json != "content" else ""
     return tell(
         Message,
-        key_of(NAME, row["thread_id"], f"{row['id']}@{stamp(written)}"),
+        key_of(CHATKIT.name, row["thread_id"], f"{row['id']}@{stamp(written)}"),
         text,
-        session_id=name(row["thread_id"]) or NAME,
+        session_id=name(row["thread_id"]) or CHATKIT.name,
         session_title=name(thread.get("title")),
-        role=told.role if told.role else role_of(words(item.get("type"))) or "assistant",
+        role=utterance.role
+        if utterance.role
+        else role_of(text_of(item.get("type"))) or "assistant",
         user_id=name(row.get("user_id")) or name(thread.get("user_id")),
         created_at=time or instant(thread.get("created_at"), layout.naive) or UNKNOWN,
         metadata={
-            "source": NAME,
-            "type": words(item.get("type")),
-            **told.facts,
+            "source": CHATKIT.name,
+            "type": text_of(item.get("type")),
+            **utterance.facts,
             "time_estimated": time is None or None,
         },
     )

@@ -15,8 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recall.contract.values import Message
 from recall.sources.reading.clock import instant
-from recall.sources.reading.content import attached, flatten, joined, listing, mapping, name, words
+from recall.sources.reading.content import (
+    attached,
+    flatten,
+    joined,
+    listing,
+    mapping,
+    name,
+    text_of,
+)
 from recall.sources.reading.rows import Skip, key_of, tell
+from recall.sources.reason import Reason
+from recall.sources.systems.exports import CHATGPT
 from recall.sources.systems.exports.export_files import Export, account
 
 if TYPE_CHECKING:
@@ -24,21 +34,20 @@ if TYPE_CHECKING:
 
     from recall.sources.reading.rows import Item
 
-NAME = "chatgpt"
 #: Marks of citations: between private-use characters, or as 【4†source】.
 _CITATIONS = re.compile(r"\ue200[^\ue201]*\ue201|[\ue200-\ue206]|【[^【】]*(?:†|oaicite)[^【】]*】")
-REASONS = {
-    "thoughts": "reasoning",
-    "reasoning_recap": "reasoning",
-    "user_editable_context": "hidden context",
-    "model_editable_context": "hidden context",
+_REASONS = {
+    "thoughts": Reason.REASONING,
+    "reasoning_recap": Reason.REASONING,
+    "user_editable_context": Reason.HIDDEN_CONTEXT,
+    "model_editable_context": Reason.HIDDEN_CONTEXT,
 }
-ROLES = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "system"}
+_ROLES = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "system"}
 #: What the content of rarer types is called; documents disagree, so all are tried.
-TEXTS = ("parts", "text", "result", "content", "title", "url", "thoughts", "widget")
+_TEXTS = ("parts", "text", "result", "content", "title", "url", "thoughts", "widget")
 
 
-def open_source(target: str, *, include_hidden: bool = False) -> Export:
+def chatgpt_history(target: str, *, include_hidden: bool = False) -> Export:
     """Return the export at `target`: the ZIP, its folder, or one of its JSON files.
 
     `include_hidden` stores system prompts, custom instructions and reasoning as well.
@@ -48,7 +57,7 @@ def open_source(target: str, *, include_hidden: bool = False) -> Export:
     def turns(conversation: dict[str, Any], written: datetime) -> Iterator[list[Item]]:
         return _turns(conversation, Frame(user, include_hidden, written))
 
-    return Export(NAME, Path(target), turns)
+    return Export(CHATGPT, Path(target), turns)
 
 
 class Frame(NamedTuple):
@@ -68,17 +77,16 @@ def _turns(conversation: dict[str, Any], frame: Frame) -> Iterator[list[Item]]:
         for node_id, node in mapping(conversation.get("mapping")).items()
         if isinstance(node, dict) and isinstance(node.get("message"), dict)
     }
-    path = active_path(conversation)
-    told = [node_id for node_id in path if node_id in nodes]
+    path = [node_id for node_id in active_nodes(conversation) if node_id in nodes]
     own = name(conversation.get("id")) or name(conversation.get("conversation_id"))
-    session = own or next(iter(told or nodes), "unknown")
+    session = own or next(iter(path or nodes), "unknown")
     if not nodes:
-        yield [Skip("empty conversation", session)]
+        yield [Skip(Reason.EMPTY_CONVERSATION, session)]
     if conversation.get("is_do_not_remember"):
         for node_id in nodes:
-            yield [Skip("do not remember", key_of(NAME, session, node_id))]
+            yield [Skip(Reason.DO_NOT_REMEMBER, key_of(CHATGPT.name, session, node_id))]
         return
-    times = (_time(nodes[node_id]["message"]) for node_id in told)
+    times = (_time(nodes[node_id]["message"]) for node_id in path)
     started = instant(conversation.get("create_time")) or next(filter(None, times), None)
     frame = frame._replace(
         time=started or instant(conversation.get("update_time")) or frame.time,
@@ -90,20 +98,20 @@ def _turns(conversation: dict[str, Any], frame: Frame) -> Iterator[list[Item]]:
             "archived": conversation.get("is_archived") is True or None,
         },
     )
-    yield from _told(nodes, told, frame)
-    on_path = set(told)
+    yield from _active_rows(nodes, path, frame)
+    active = set(path)
     for node_id in nodes:
-        if node_id not in on_path:
-            yield [Skip("other branch", key_of(NAME, session, node_id))]
+        if node_id not in active:
+            yield [Skip(Reason.OTHER_BRANCH, key_of(CHATGPT.name, session, node_id))]
 
 
-def _told(nodes: dict[str, Any], path: list[str], frame: Frame) -> Iterator[list[Item]]:
+def _active_rows(nodes: dict[str, Any], path: list[str], frame: Frame) -> Iterator[list[Item]]:
     for node_id in path:
         row, frame = _turn(nodes[node_id]["message"], node_id, frame)
         yield row
 
 
-def active_path(conversation: dict[str, Any]) -> list[str]:
+def active_nodes(conversation: dict[str, Any]) -> list[str]:
     """Return the nodes from the root to the current one; without that, to the newest leaf."""
     nodes = {
         node_id: node
@@ -112,7 +120,7 @@ def active_path(conversation: dict[str, Any]) -> list[str]:
     }
     current = conversation.get("current_node")
     if not isinstance(current, str) or current not in nodes:
-        parents = {words(node.get("parent")) for node in nodes.values()}
+        parents = {text_of(node.get("parent")) for node in nodes.values()}
         leaves = [node_id for node_id in nodes if node_id not in parents] or list(nodes)
         current = max(leaves, key=lambda leaf: _newest(nodes, leaf), default=None)
     return list(reversed(_upwards(nodes, current)))
@@ -139,21 +147,21 @@ def _time(message: Any) -> datetime | None:
 
 def _turn(message: dict[str, Any], node_id: str, frame: Frame) -> tuple[list[Item], Frame]:
     """Return a node's row, and the frame with its time: the best guess for a turn without one."""
-    key = key_of(NAME, frame.session, node_id)
+    key = key_of(CHATGPT.name, frame.session, node_id)
     time = _time(message)
     created = time or frame.time + timedelta(milliseconds=1)
     frame = frame._replace(time=created)
     author = mapping(message.get("author"))
-    role = ROLES.get(words(author.get("role")), "assistant")
+    role = _ROLES.get(text_of(author.get("role")), "assistant")
     content = message.get("content")
     content = content if isinstance(content, dict) else {"parts": [content]}
-    kind = words(content.get("content_type"))
+    kind = text_of(content.get("content_type"))
     reason = _reason(message, role, kind)
-    if reason and not (frame.hidden and reason != "hidden"):
+    if reason and not (frame.hidden and reason is not Reason.HIDDEN):
         return [Skip(reason, key)], frame
     facts = mapping(message.get("metadata"))
     files = [attached(f) for f in listing(facts.get("attachments")) if isinstance(f, dict)]
-    recipient = words(message.get("recipient"))
+    recipient = text_of(message.get("recipient"))
     item = tell(
         Message,
         key,
@@ -165,7 +173,7 @@ def _turn(message: dict[str, Any], node_id: str, frame: Frame) -> tuple[list[Ite
         user_id=frame.user,
         created_at=created,
         metadata={
-            "source": NAME,
+            "source": CHATGPT.name,
             **frame.facts,
             "model": name(facts.get("model_slug")) or frame.facts.get("model"),
             "type": kind if kind != "text" else None,
@@ -176,21 +184,21 @@ def _turn(message: dict[str, Any], node_id: str, frame: Frame) -> tuple[list[Ite
     return item, frame
 
 
-def _reason(message: dict[str, Any], role: str, kind: str) -> str | None:
+def _reason(message: dict[str, Any], role: str, kind: str) -> Reason | None:
     facts = mapping(message.get("metadata"))
     if facts.get("is_visually_hidden_from_conversation"):
-        return "hidden context"
-    if kind in REASONS:
-        return REASONS[kind]
+        return Reason.HIDDEN_CONTEXT
+    if kind in _REASONS:
+        return _REASONS[kind]
     if role == "system":
-        return "system prompt"
-    return "hidden" if message.get("weight") in (0, 0.0) else None
+        return Reason.SYSTEM_PROMPT
+    return Reason.HIDDEN if message.get("weight") in (0, 0.0) else None
 
 
 def _text(content: dict[str, Any]) -> str:
-    text = next((t for t in (_spoken(content.get(f)) for f in TEXTS) if t.strip()), "")
+    text = next((t for t in (_spoken(content.get(f)) for f in _TEXTS) if t.strip()), "")
     if content.get("content_type") == "tether_quote":
-        text = joined(words(content.get("title")), words(content.get("url")), text)
+        text = joined(text_of(content.get("title")), text_of(content.get("url")), text)
     return _CITATIONS.sub("", text)
 
 
@@ -198,6 +206,6 @@ def _spoken(value: Any) -> str:
     """Return the text of a part or of several; pictures and sounds are pointers without any."""
     if isinstance(value, list):
         return joined(*(_spoken(part) for part in value))
-    if isinstance(value, dict) and words(value.get("content_type")).endswith("_pointer"):
-        return words(mapping(value.get("metadata")).get("transcription"))
+    if isinstance(value, dict) and text_of(value.get("content_type")).endswith("_pointer"):
+        return text_of(mapping(value.get("metadata")).get("transcription"))
     return flatten(value)

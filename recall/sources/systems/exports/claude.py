@@ -21,9 +21,11 @@ from recall.sources.reading.content import (
     listing,
     mapping,
     name,
-    words,
+    text_of,
 )
-from recall.sources.reading.rows import Skip, digest, key_of, tell
+from recall.sources.reading.rows import Skip, key_of, short_hash, tell
+from recall.sources.reason import Reason
+from recall.sources.systems.exports import CLAUDE
 from recall.sources.systems.exports.export_files import Export
 
 if TYPE_CHECKING:
@@ -31,11 +33,10 @@ if TYPE_CHECKING:
 
     from recall.sources.reading.rows import Item
 
-NAME = "claude"
-ROLES = {"human": "user", "user": "user", "assistant": "assistant", "system": "system"}
+_ROLES = {"human": "user", "user": "user", "assistant": "assistant", "system": "system"}
 
 
-def open_source(target: str, *, include_hidden: bool = False) -> Export:
+def claude_history(target: str, *, include_hidden: bool = False) -> Export:
     """Return the export at `target`: the ZIP, its folder, or its JSON.
 
     `include_hidden` stores what the model thought as well, where it wrote nothing else.
@@ -44,7 +45,7 @@ def open_source(target: str, *, include_hidden: bool = False) -> Export:
     def turns(conversation: dict[str, Any], written: datetime) -> list[list[Item]]:
         return _turns(conversation, written, include_hidden)
 
-    return Export(NAME, Path(target), turns)
+    return Export(CLAUDE, Path(target), turns)
 
 
 class Talk(NamedTuple):
@@ -60,9 +61,9 @@ class Talk(NamedTuple):
 
 def _turns(conversation: dict[str, Any], written: datetime, hidden: bool) -> list[list[Item]]:
     messages = listing(conversation.get("chat_messages"))
-    session = name(conversation.get("uuid")) or f"unknown-{digest(messages[:1])}"
+    session = name(conversation.get("uuid")) or f"unknown-{short_hash(messages[:1])}"
     if not messages:
-        return [[Skip("empty conversation", session)]]
+        return [[Skip(Reason.EMPTY_CONVERSATION, session)]]
     started = _time({"created_at": conversation.get("created_at")})
     started = started or next(filter(None, map(_time, messages)), None) or _time(conversation)
     talk = Talk(
@@ -76,16 +77,16 @@ def _turns(conversation: dict[str, Any], written: datetime, hidden: bool) -> lis
         },
         hidden,
     )
-    path = set(active_path(messages, name(conversation.get("current_leaf_message_uuid"))))
+    path = set(active_messages(messages, name(conversation.get("current_leaf_message_uuid"))))
     rows: list[list[Item]] = []
     time = talk.started
     for number, message in enumerate(messages):
         message_id = name(mapping(message).get("uuid")) or f"{number}"
-        key = key_of(NAME, session, message_id)
+        key = key_of(CLAUDE.name, session, message_id)
         if not isinstance(message, dict):
-            rows.append([Skip("not an object", key)])
+            rows.append([Skip(Reason.NOT_AN_OBJECT, key)])
         elif number not in path:
-            rows.append([Skip("other branch", key)])
+            rows.append([Skip(Reason.OTHER_BRANCH, key)])
         else:
             known = _time(message)
             time = known or time  # without its own, a message is as old as the one before it
@@ -93,23 +94,23 @@ def _turns(conversation: dict[str, Any], written: datetime, hidden: bool) -> lis
     return rows
 
 
-def active_path(messages: list[Any], leaf: str | None) -> list[int]:
+def active_messages(messages: list[Any], leaf: str | None) -> list[int]:
     """Return the numbers of the messages from the root to `leaf`, or to the newest one."""
-    told = [number for number, message in enumerate(messages) if isinstance(message, dict)]
-    numbers = {words(messages[n].get("uuid")): n for n in told if messages[n].get("uuid")}
-    if not any(words(messages[n].get("parent_message_uuid")) in numbers for n in told):
-        return told  # an older export: a list without branches
+    numbers = [number for number, message in enumerate(messages) if isinstance(message, dict)]
+    by_id = {text_of(messages[n].get("uuid")): n for n in numbers if messages[n].get("uuid")}
+    if not any(text_of(messages[n].get("parent_message_uuid")) in by_id for n in numbers):
+        return numbers  # an older export: a list without branches
     parents: dict[int, int | None] = {}
-    for place, number in enumerate(told):
+    for index, number in enumerate(numbers):
         # A message that does not say what it answers, answers the one before it.
-        previous = told[place - 1] if place else None
+        previous = numbers[index - 1] if index else None
         named = messages[number].get("parent_message_uuid")
-        parents[number] = previous if named is None else numbers.get(words(named))
+        parents[number] = previous if named is None else by_id.get(text_of(named))
     inner = set(parents.values())
-    leaves = [number for number in told if number not in inner] or told
-    times = _times(messages, told)
+    leaves = [number for number in numbers if number not in inner] or numbers
+    times = _times(messages, numbers)
     newest = max(leaves, key=lambda n: (times[n], n))
-    at: int | None = numbers.get(leaf or "", newest)
+    at: int | None = by_id.get(leaf or "", newest)
     path: dict[int, None] = {}
     while at is not None and at not in path:
         path[at] = None
@@ -117,10 +118,10 @@ def active_path(messages: list[Any], leaf: str | None) -> list[int]:
     return sorted(path)
 
 
-def _times(messages: list[Any], told: list[int]) -> dict[int, float]:
+def _times(messages: list[Any], numbers: list[int]) -> dict[int, float]:
     """Return each message's time in seconds; one without is as old as the one before it."""
     times, latest = {}, 0.0
-    for number in told:
+    for number in numbers:
         time = _time(messages[number])
         times[number] = latest = time.timestamp() if time else latest
     return times
@@ -134,7 +135,7 @@ def _time(message: Any) -> datetime | None:
 def _message(
     message: dict[str, Any], key: str, talk: Talk, time: tuple[datetime, bool]
 ) -> list[Item]:
-    role = ROLES.get(words(message.get("sender")), "assistant")
+    role = _ROLES.get(text_of(message.get("sender")), "assistant")
     text, tools = _text(message, talk.hidden)
     return tell(
         Message,
@@ -146,7 +147,7 @@ def _message(
         user_id=talk.user,
         created_at=time[0],
         metadata={
-            "source": NAME,
+            "source": CLAUDE.name,
             **talk.facts,
             "tools": tools,
             "truncated": message.get("truncated") is True or None,
@@ -159,17 +160,17 @@ def _text(message: dict[str, Any], hidden: bool) -> tuple[str, list[str]]:
     """Return a message's text and the names of the tools in it."""
     content = message.get("content")
     blocks = [b for b in listing(content) if isinstance(b, dict)]
-    kinds = {id(block): words(block.get("type")) for block in blocks}
-    told = joined(*(_block(b) for b in blocks if not _is_tool(kinds[id(b)])))
+    kinds = {id(block): text_of(block.get("type")) for block in blocks}
+    text = joined(*(_block(b) for b in blocks if not _is_tool(kinds[id(b)])))
     tools = [b for b in blocks if _is_tool(kinds[id(b)])]
-    if not told.strip() and not any(_is_mixed(kind) for kind in kinds.values()):
-        told = words(message.get("text")) or (content if isinstance(content, str) else "")
-    if not told.strip():
-        told = joined(*(_tool(block) for block in tools))
-    if not told.strip() and hidden:
-        told = joined(*(words(block.get("thinking")) for block in blocks))
-    names = dict.fromkeys(words(block.get("name")) for block in tools)
-    return joined(told, *_files(message)), [n for n in names if n]
+    if not text.strip() and not any(_is_mixed(kind) for kind in kinds.values()):
+        text = text_of(message.get("text")) or (content if isinstance(content, str) else "")
+    if not text.strip():
+        text = joined(*(_tool(block) for block in tools))
+    if not text.strip() and hidden:
+        text = joined(*(text_of(block.get("thinking")) for block in blocks))
+    names = dict.fromkeys(text_of(block.get("name")) for block in tools)
+    return joined(text, *_files(message)), [n for n in names if n]
 
 
 def _is_mixed(kind: str) -> bool:
@@ -183,9 +184,9 @@ def _is_tool(kind: str) -> bool:
 
 def _block(block: dict[str, Any]) -> str:
     """Return the text of a block; of one that is not known yet, whatever it calls its text."""
-    if words(block.get("type")).endswith("thinking"):
+    if text_of(block.get("type")).endswith("thinking"):
         return ""
-    return joined(words(block.get("title")), words(block.get("text")))
+    return joined(text_of(block.get("title")), text_of(block.get("text")))
 
 
 def _tool(block: dict[str, Any]) -> str:
@@ -196,7 +197,7 @@ def _tool(block: dict[str, Any]) -> str:
 
 def _files(message: dict[str, Any]) -> list[str]:
     attachments = [a for a in listing(message.get("attachments")) if isinstance(a, dict)]
-    texts = [joined(attached(a), words(a.get("extracted_content"))) for a in attachments]
+    texts = [joined(attached(a), text_of(a.get("extracted_content"))) for a in attachments]
     files = [*listing(message.get("files")), *listing(message.get("files_v2"))]
     names = dict.fromkeys(attached(file) for file in files if isinstance(file, dict))
     return [*texts, *names]

@@ -14,8 +14,10 @@ from typing import IO, TYPE_CHECKING, Any
 from recall.contract.errors import SourceUnreadable
 from recall.sources.reading.content import mapping, parsed
 from recall.sources.reading.extras import extra
-from recall.sources.reading.files import fingerprint, modified
-from recall.sources.reading.rows import Skip, Step, keys, resumed
+from recall.sources.reading.files import file_fingerprint, modified
+from recall.sources.reading.rows import Skip
+from recall.sources.reading.steps import Step, keys, resumed
+from recall.sources.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from recall.sources.reading.rows import Item
     from recall.sources.source import Found, Position, Skipped
+    from recall.sources.system import System
 
     #: Makes the rows of one conversation of an export that was written at a time.
     Turns = Callable[[dict[str, Any], datetime], Iterable[list[Item]]]
@@ -32,16 +35,16 @@ ijson = extra("ijson", "exports")
 
 _CONVERSATIONS = re.compile(r"(^|/)conversations(-\d+)?\.json$")
 _BUFFER = 1 << 18  # bytes; ijson's own 64 kB is slower
-BOM = b"\xef\xbb\xbf"
+_BOM = b"\xef\xbb\xbf"
 
 
 class Export:
     """The conversations in an archive, a folder or a file; a position names the file and number."""
 
-    def __init__(self, name: str, path: Path, turns: Turns) -> None:
+    def __init__(self, system: System, path: Path, turns: Turns) -> None:
         if not path.exists():
             raise SourceUnreadable(f"There is no {path}.")
-        self.name = name
+        self.system = system
         self.origin = str(path.absolute())
         self._path = path
         self._turns = turns
@@ -59,7 +62,7 @@ class Export:
 
     def fingerprint(self) -> str | None:
         """Return what changes when another export takes the file's place."""
-        return fingerprint(self._path)
+        return file_fingerprint(self._path)
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all turns."""
@@ -75,12 +78,15 @@ class Export:
                 if file == first and number <= done:
                     continue
                 known = isinstance(conversation, dict)
-                skip: list[list[Item]] = [[Skip("not an object", f"{file} {number}")]]
+                skip: list[list[Item]] = [[Skip(Reason.NOT_AN_OBJECT, f"{file} {number}")]]
                 yield Step([file, number], self._turns(conversation, written) if known else skip)
 
 
 def members(path: Path) -> list[str]:
-    """Return the names of the files of conversations, in order; of a single file its own."""
+    """Return the names of the files of conversations, in order; of a single file its own.
+
+    Raises SourceUnreadable when a folder or ZIP has none.
+    """
     if path.is_dir():
         names = [file.name for file in path.iterdir()]
     elif zipfile.is_zipfile(path):
@@ -88,15 +94,18 @@ def members(path: Path) -> list[str]:
             names = archive.namelist()
     else:
         return [path.name]
-    found = sorted(name for name in names if _CONVERSATIONS.search(name))
-    if not found:
+    files = sorted(name for name in names if _CONVERSATIONS.search(name))
+    if not files:
         raise SourceUnreadable(f"{path} has no conversations.json; it has {', '.join(names[:20])}.")
-    return found
+    return files
 
 
 @contextmanager
-def opened(path: Path, member: str) -> Iterator[IO[bytes]]:
-    """Open a file of the export for reading, behind its byte order mark."""
+def open_member(path: Path, member: str) -> Iterator[IO[bytes]]:
+    """Open a file of the export for reading, behind its byte order mark.
+
+    Raises SourceUnreadable when it cannot be read, while it is open too.
+    """
     try:
         if path.is_dir():
             with (path / member).open("rb") as file:
@@ -112,11 +121,14 @@ def opened(path: Path, member: str) -> Iterator[IO[bytes]]:
 
 
 def conversations(path: Path, member: str) -> Iterator[Any]:
-    """Yield the conversations of a file one by one; never more than one is in memory."""
-    with opened(path, member) as file:
+    """Yield the conversations of a file one by one; never more than one is in memory.
+
+    Raises SourceUnreadable where the file cannot be read or is no JSON.
+    """
+    with open_member(path, member) as file:
         prefix = _prefix(file, f"{path} {member}")
     number = 0
-    with opened(path, member) as file:
+    with open_member(path, member) as file:
         try:
             for conversation in ijson.items(file, prefix, use_float=True, buf_size=_BUFFER):
                 number += 1
@@ -130,14 +142,14 @@ def conversations(path: Path, member: str) -> Iterator[Any]:
 def account(path: Path) -> dict[str, Any]:
     """Return what the archive says of the account that it was made for."""
     try:
-        with opened(path, "user.json") as file:
+        with open_member(path, "user.json") as file:
             return mapping(parsed(file.read(1 << 20)))
     except (SourceUnreadable, KeyError):
         return {}
 
 
 def _behind_mark(file: IO[bytes]) -> IO[bytes]:
-    if file.read(3) != BOM:
+    if file.read(3) != _BOM:
         file.seek(0)
     return file
 

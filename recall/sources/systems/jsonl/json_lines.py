@@ -1,9 +1,9 @@
 """JSON Lines: recall's own form, one message or note a line.
 
 A line is `{"type": "message", session_id, role, content, …}` or `{"type": "note", content, …}`
-with the fields of `recall.models`; `type` may be missing. Other fields go into the metadata, and
-questions of an evaluation set are skipped. A key is the caller's own and stays as it is; a line
-without one gets `jsonl:HASH` of its content.
+with the fields of `recall.contract.values`; `type` may be missing. Other fields go into the
+metadata, and questions of an evaluation set are skipped. A key is the caller's own and stays as it
+is; a line without one gets `jsonl:HASH` of its content.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message, Note
 from recall.sources.reading.clock import instant, zone
-from recall.sources.reading.content import compact, mapping, name, parsed, words
-from recall.sources.reading.files import fingerprint, modified
-from recall.sources.reading.rows import Skip, Step, bounded, digest, keys, resumed, tell
+from recall.sources.reading.content import mapping, name, parsed, short_json, text_of
+from recall.sources.reading.files import file_fingerprint, modified
+from recall.sources.reading.rows import Skip, bounded, short_hash, tell
+from recall.sources.reading.steps import Step, keys, resumed
+from recall.sources.reason import Reason
+from recall.sources.systems.jsonl import JSONL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,17 +28,19 @@ if TYPE_CHECKING:
     from recall.sources.reading.rows import Item
     from recall.sources.source import Found, Position, Skipped
 
-NAME = "jsonl"
 LONGEST_LINE = 64 << 20  # bytes; a longer line is skipped without being held in memory
-FIELDS = {
+_FIELDS = {
     Message: ("session_id", "session_title", "role", "author", "user_id"),
     Note: ("title", "category", "user_id"),
 }
-OWN = {"type", "key", "content", "created_at", "metadata"}
+_OWN = {"type", "key", "content", "created_at", "metadata"}
 
 
-def open_source(target: str, *, assume_tz: str = "UTC") -> JsonLines:
-    """Return the lines of the file `target`; `assume_tz` is for times without an offset."""
+def jsonl_history(target: str, *, assume_tz: str = "UTC") -> JsonLines:
+    """Return the lines of the file `target`; `assume_tz` is for times without an offset.
+
+    Raises SourceUnreadable when there is no such file or zone.
+    """
     if not Path(target).is_file():
         raise SourceUnreadable(f"There is no file {target}.")
     return JsonLines(Path(target), zone(assume_tz))
@@ -44,7 +49,7 @@ def open_source(target: str, *, assume_tz: str = "UTC") -> JsonLines:
 class JsonLines:
     """A file of JSON lines; a position is the number of bytes read."""
 
-    name = NAME
+    system = JSONL
 
     def __init__(self, path: Path, naive: tzinfo) -> None:
         self.origin = str(path.absolute())
@@ -65,7 +70,7 @@ class JsonLines:
 
     def fingerprint(self) -> str | None:
         """Return what changes with the file."""
-        return fingerprint(self._path)
+        return file_fingerprint(self._path)
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all memories of the file."""
@@ -76,7 +81,7 @@ class JsonLines:
         for start, end, line in self._lines(after or 0):
             where = f"byte {start}"
             if line is None:
-                row: list[Item] = [Skip("line too long", where, f"{end - start} bytes")]
+                row: list[Item] = [Skip(Reason.LINE_TOO_LONG, where, f"{end - start} bytes")]
             else:
                 row = _row(parsed(line), where, written, self._naive)
             yield Step(end, [row])
@@ -100,14 +105,14 @@ class JsonLines:
 
 def _row(row: Any, where: str, written: datetime, naive: tzinfo) -> list[Item]:
     if not isinstance(row, dict):
-        return [Skip("not JSON" if row is None else "not an object", where)]
-    kind = compact(row.get("type")) or (
+        return [Skip(Reason.NOT_JSON if row is None else Reason.NOT_AN_OBJECT, where)]
+    kind = short_json(row.get("type")) or (
         "message" if row.get("session_id") and row.get("role") else "note"
     )
     if kind == "question":
-        return [Skip("question", where)]
+        return [Skip(Reason.QUESTION, where)]
     if kind not in {"message", "note"}:
-        return [Skip("unknown type", where, kind[:100])]
+        return [Skip(Reason.UNKNOWN_TYPE, where, kind[:100])]
     return _memory(row, Message if kind == "message" else Note, written, naive)
 
 
@@ -115,13 +120,13 @@ def _memory(
     row: dict[str, Any], kind: type[Message | Note], written: datetime, naive: tzinfo
 ) -> list[Item]:
     time = instant(row.get("created_at"), naive)
-    own = {**{field: name(row.get(field)) for field in FIELDS[kind]}}
-    more = {field: value for field, value in row.items() if field not in OWN | own.keys()}
-    facts = {"source": NAME, "time_estimated": time is None or None}
+    own = {**{field: name(row.get(field)) for field in _FIELDS[kind]}}
+    more = {field: value for field, value in row.items() if field not in _OWN | own.keys()}
+    facts = {"source": JSONL.name, "time_estimated": time is None or None}
     return tell(
         kind,
-        bounded(name(row.get("key")) or f"jsonl:{digest(row)}", 247),
-        words(row.get("content")),
+        bounded(name(row.get("key")) or f"jsonl:{short_hash(row)}", 247),
+        text_of(row.get("content")),
         created_at=time or written,
         metadata=facts | more | mapping(row.get("metadata")),
         **own,

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message
 from recall.sources.reading.clock import UNKNOWN, instant
-from recall.sources.reading.content import call, flatten, joined, listing, mapping, name, words
+from recall.sources.reading.content import call, flatten, joined, listing, mapping, name, text_of
 from recall.sources.reading.extras import extra
-from recall.sources.reading.files import fingerprint
-from recall.sources.reading.rows import Skip, Step, digest, key_of, keys, resumed, tell
+from recall.sources.reading.files import file_fingerprint
+from recall.sources.reading.rows import Skip, key_of, short_hash, tell
+from recall.sources.reading.steps import Step, keys, resumed
+from recall.sources.reason import Reason
+from recall.sources.systems.langgraph import LANGGRAPH
 from recall.sources.tables.databases import connected, is_url, origin_of
 
 if TYPE_CHECKING:
@@ -28,10 +31,8 @@ if TYPE_CHECKING:
 
     from recall.sources.reading.rows import Item
     from recall.sources.source import Found, Position, Skipped
-    from recall.sources.tables.catalog import Catalog
 
-NAME = "langgraph"
-ROLES = {
+_ROLES = {
     "human": "user",
     "user": "user",
     "ai": "assistant",
@@ -43,14 +44,7 @@ ROLES = {
 }
 
 
-def fits(catalog: Catalog) -> str | None:
-    """Return what makes the tables LangGraph's, None when they are not."""
-    found = catalog.named("checkpoints")
-    known = [t for t in found if t.has("thread_id", "checkpoint_ns", "checkpoint_id")]
-    return "checkpoints of threads" if known else None
-
-
-def open_source(
+def langgraph_history(
     target: str, *, channel: str = "messages", include_hidden: bool = False
 ) -> Checkpoints:
     """Return the checkpoints at `target`; `channel` is where a graph keeps its messages.
@@ -71,7 +65,7 @@ class Thread(NamedTuple):
 class Checkpoints:
     """The threads by the time of their newest checkpoint, whose ids grow with time."""
 
-    name = NAME
+    system = LANGGRAPH
 
     def __init__(self, target: str, channel: str, hidden: bool) -> None:
         self.origin = origin_of(target)
@@ -93,9 +87,9 @@ class Checkpoints:
     def fingerprint(self) -> str | None:
         """Return the newest checkpoint there is."""
         if "://" not in self.origin:
-            return fingerprint(self.origin)
+            return file_fingerprint(self.origin)
         threads = self._threads()
-        return digest(*threads)
+        return short_hash(*threads)
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all messages that are there now."""
@@ -109,7 +103,7 @@ class Checkpoints:
                 "where checkpoint_ns = '' group by thread_id order by 1, 2"
             )
             with database.run(sql, ()) as rows:
-                return [Thread(*map(words, row)) for row in rows]
+                return [Thread(*map(text_of, row)) for row in rows]
 
     def _steps(self, after: Position | None) -> Iterator[Step]:
         threads = sorted(self._threads())
@@ -127,10 +121,10 @@ class Checkpoints:
                 newest = _checkpoint(saver, thread.id, thread.checkpoint)
                 first = _checkpoint(saver, thread.id, thread.first)
             except (ValueError, TypeError, LookupError, AttributeError, ImportError) as error:
-                return [[Skip("unreadable", thread.id, f"{type(error).__name__}: {error}")]]
+                return [[Skip(Reason.UNREADABLE, thread.id, f"{type(error).__name__}: {error}")]]
         messages = mapping(newest.get("channel_values")).get(self._channel)
         if not isinstance(messages, list) or not messages:
-            return [[Skip("empty thread", thread.id)]]
+            return [[Skip(Reason.EMPTY_THREAD, thread.id)]]
         started = instant(first.get("ts")) or instant(newest.get("ts")) or UNKNOWN
         return [
             self._row(thread, _fields(message), started + timedelta(milliseconds=number))
@@ -139,13 +133,13 @@ class Checkpoints:
 
     def _row(self, thread: Thread, message: dict[str, Any], time: datetime) -> list[Item]:
         text = _text(message)
-        own = name(message.get("id")) or digest(message.get("type"), text, time.isoformat())
-        key = key_of(NAME, thread.id, own)
-        role = ROLES.get(words(message.get("type")) or words(message.get("role")))
+        own = name(message.get("id")) or short_hash(message.get("type"), text, time.isoformat())
+        key = key_of(LANGGRAPH.name, thread.id, own)
+        role = _ROLES.get(text_of(message.get("type")) or text_of(message.get("role")))
         if role is None and not text:
-            return [Skip("unknown type", key, words(message.get("type")))]
+            return [Skip(Reason.UNKNOWN_TYPE, key, text_of(message.get("type")))]
         if role == "system" and not self._hidden:
-            return [Skip("system prompt", key)]
+            return [Skip(Reason.SYSTEM_PROMPT, key)]
         facts = mapping(message.get("additional_kwargs"))
         return tell(
             Message,
@@ -156,7 +150,7 @@ class Checkpoints:
             author=name(message.get("name")) if role != "tool" else None,
             created_at=time,
             metadata={
-                "source": NAME,
+                "source": LANGGRAPH.name,
                 "tool": name(message.get("name")) if role == "tool" else None,
                 "call_id": name(message.get("tool_call_id")),
                 "summary": facts.get("summary") is True or None,
@@ -167,8 +161,8 @@ class Checkpoints:
 
 def _checkpoint(saver: Any, thread: str, checkpoint: str) -> dict[str, Any]:
     where = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": checkpoint}
-    found = saver.get_tuple({"configurable": where})
-    return mapping(found.checkpoint) if found else {}
+    saved = saver.get_tuple({"configurable": where})
+    return mapping(saved.checkpoint) if saved else {}
 
 
 def _fields(message: Any) -> dict[str, Any]:
@@ -186,7 +180,7 @@ def _fields(message: Any) -> dict[str, Any]:
 def _text(message: dict[str, Any]) -> str:
     content = message.get("content")
     parts = listing(content) or [content]
-    spoken = [p for p in parts if not (isinstance(p, dict) and _silent(words(p.get("type"))))]
+    spoken = [p for p in parts if not (isinstance(p, dict) and _silent(text_of(p.get("type"))))]
     calls = [
         call(mapping(c).get("name"), mapping(c).get("args"))
         for c in listing(message.get("tool_calls"))

@@ -11,29 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from recall.contract.values import Message
 from recall.sources.reading.clock import UNKNOWN, instant, stamp, zone
-from recall.sources.reading.content import name, parsed, words
-from recall.sources.reading.rows import Skip, digest, key_of, tell
-from recall.sources.systems.openai.openai_items import said
+from recall.sources.reading.content import name, parsed, text_of
+from recall.sources.reading.rows import Skip, key_of, short_hash, tell
+from recall.sources.reason import Reason
+from recall.sources.systems.openai import AGENTS, agent_tables
+from recall.sources.systems.openai.openai_items import openai_utterance
 from recall.sources.tables.chapters import Chapter, TableSource
 from recall.sources.tables.pages import Beside, Select
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from recall.sources.catalog import Catalog, Table
     from recall.sources.reading.rows import Item
-    from recall.sources.tables.catalog import Catalog, Table
-    from recall.sources.tables.pages import Database
-
-NAME = "openai-agents"
+    from recall.sources.tables.dialect import SourceDatabase
 
 
-def fits(catalog: Catalog) -> str | None:
-    """Return what makes the tables the SDK's, None when they are not."""
-    found = [table.path for table in _tables(catalog)]
-    return f"items of sessions in {', '.join(found)}" if found else None
-
-
-def open_source(
+def agents_history(
     target: str, *, assume_tz: str = "UTC", include_hidden: bool = False
 ) -> TableSource:
     """Return the sessions at `target`.
@@ -42,15 +36,10 @@ def open_source(
     """
     naive = zone(assume_tz)
 
-    def chapters(catalog: Catalog, _: Database) -> list[Chapter]:
-        return [_chapter(catalog, table, naive, include_hidden) for table in _tables(catalog)]
+    def chapters(catalog: Catalog, _: SourceDatabase) -> list[Chapter]:
+        return [_chapter(catalog, table, naive, include_hidden) for table in agent_tables(catalog)]
 
-    return TableSource(NAME, target, chapters)
-
-
-def _tables(catalog: Catalog) -> list[Table]:
-    # Their names are the app's choice.
-    return [t for t in catalog.tables if t.has("id", "session_id", "message_data")]
+    return TableSource(AGENTS, target, chapters)
 
 
 def _chapter(catalog: Catalog, table: Table, naive: tzinfo, hidden: bool) -> Chapter:
@@ -68,22 +57,22 @@ def _chapter(catalog: Catalog, table: Table, naive: tzinfo, hidden: bool) -> Cha
 
 
 def _item(row: dict[str, Any], naive: tzinfo, hidden: bool) -> list[Item]:
-    session = name(row["session_id"]) or NAME
-    mark = digest(words(row["message_data"]))[:8]
-    key = key_of(NAME, session, f"{row['id']}@{stamp(row.get('created_at'))}-{mark}")
+    session = name(row["session_id"]) or AGENTS.name
+    mark = short_hash(text_of(row["message_data"]))[:8]
+    key = key_of(AGENTS.name, session, f"{row['id']}@{stamp(row.get('created_at'))}-{mark}")
     item = parsed(row["message_data"])
     if not isinstance(item, dict):
-        return [Skip("not JSON" if item is None else "not an object", key)]
-    told = said(item, hidden)
-    if told.reason:
-        return [Skip(told.reason, key, words(item.get("type")))]
+        return [Skip(Reason.NOT_JSON if item is None else Reason.NOT_AN_OBJECT, key)]
+    utterance = openai_utterance(item, hidden)
+    if utterance.reason:
+        return [Skip(utterance.reason, key, text_of(item.get("type")))]
     time = instant(row.get("created_at"), naive)
     return tell(
         Message,
         key,
-        told.text,
+        utterance.text,
         session_id=session,
-        role=told.role,
+        role=utterance.role,
         created_at=time or instant(row.get("beside.created_at"), naive) or UNKNOWN,
-        metadata={"source": NAME, **told.facts, "time_estimated": time is None or None},
+        metadata={"source": AGENTS.name, **utterance.facts, "time_estimated": time is None or None},
     )

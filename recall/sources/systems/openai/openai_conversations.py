@@ -8,18 +8,21 @@ have no time: each gets its conversation's, and a millisecond more than the one 
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message
 from recall.sources.reading.clock import UNKNOWN, instant
-from recall.sources.reading.content import mapping, name, parsed, words
+from recall.sources.reading.content import mapping, name, text_of
 from recall.sources.reading.extras import extra
-from recall.sources.reading.rows import Skip, Step, key_of, keys, resumed, tell
-from recall.sources.systems.openai.openai_items import said
+from recall.sources.reading.rows import Skip, key_of, tell
+from recall.sources.reading.steps import Step, keys, resumed
+from recall.sources.reason import Reason
+from recall.sources.systems.openai import CONVERSATIONS
+from recall.sources.systems.openai.conversation_ids import listed_conversations
+from recall.sources.systems.openai.openai_items import openai_utterance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,22 +30,13 @@ if TYPE_CHECKING:
 
     from recall.sources.reading.rows import Item
     from recall.sources.source import Found, Position, Skipped
+    from recall.sources.systems.openai.conversation_ids import Conversation
 
-NAME = "openai"
-PAGE = 100  # the most that the API gives at once; its default of 20 takes five times the calls
-GONE = -1  # in a position, the number of the only row of a conversation that is not there
-_IDS = re.compile(r"conv_[A-Za-z0-9_-]+")
-
-
-class Conversation(NamedTuple):
-    """A conversation as it is listed outside of the API."""
-
-    id: str
-    title: str | None = None
-    time: datetime | None = None
+_PAGE = 100  # the most that the API gives at once; its default of 20 takes five times the calls
+_GONE = -1  # in a position, the number of the only row of a conversation that is not there
 
 
-def open_source(
+def openai_history(
     target: str,
     *,
     api_key: str | None = None,
@@ -51,10 +45,11 @@ def open_source(
 ) -> Conversations:
     """Return the conversations that the file `target`, or `target` itself, lists by their ids.
 
-    Key and address default to what the openai client takes from the environment.
+    Key and address default to what the openai client takes from the environment. Raises
+    SourceUnreadable when no id is listed or the client cannot start.
     """
     openai = extra("openai", "openai")
-    listed = conversations(target)
+    listed = listed_conversations(target)
     if not listed:
         raise SourceUnreadable(f"{target} lists no conversation id (conv_…).")
     given = {"api_key": api_key, "base_url": base_url}
@@ -69,39 +64,10 @@ def open_source(
     return Conversations(origin, listed, options, include_hidden)
 
 
-def conversations(target: str) -> list[Conversation]:
-    """Return the conversations listed in a file, or in the text `target` itself."""
-    try:
-        is_file = Path(target).is_file()
-    except OSError:  # a text longer than a path can be
-        is_file = False
-    text = Path(target).read_text("utf-8-sig", "replace") if is_file else target
-    found = _listed(parsed(text)) or [Conversation(found) for found in _IDS.findall(text)]
-    return list({conversation.id: conversation for conversation in found}.values())
-
-
-def _listed(data: Any, depth: int = 0) -> list[Conversation]:
-    """Return the conversations in a JSON of any shape that apps and browsers keep."""
-    if depth > 4:
-        return []
-    if isinstance(data, str):
-        inner = parsed(data) if data[:1] in "[{" else None
-        return _listed(inner, depth + 1) if inner else [Conversation(i) for i in _IDS.findall(data)]
-    if isinstance(data, list):
-        return [conversation for entry in data for conversation in _listed(entry, depth + 1)]
-    if not isinstance(data, dict):
-        return []
-    own = words(data.get("id"))
-    if _IDS.fullmatch(own):
-        time = data.get("createdAt") or data.get("created_at")
-        return [Conversation(own, name(data.get("title")), instant(time))]
-    return [conversation for entry in data.values() for conversation in _listed(entry, depth + 1)]
-
-
 class Conversations:
     """Conversations in the listed order; a position is a conversation, an item and its number."""
 
-    name = NAME
+    system = CONVERSATIONS
 
     def __init__(
         self, origin: str, listed: list[Conversation], options: dict[str, str], hidden: bool
@@ -137,13 +103,13 @@ class Conversations:
         with openai.OpenAI(**self._options) as client:
             for conversation in self._listed[start:]:
                 behind = (last, number) if conversation.id == first else (None, 0)
-                if behind[1] == GONE:
+                if behind[1] == _GONE:
                     continue
                 try:
                     yield from self._items(client, conversation, behind)
                 except openai.NotFoundError as error:
-                    gone = Skip("gone", conversation.id, str(error))
-                    yield Step([conversation.id, None, GONE], [[gone]])
+                    gone = Skip(Reason.GONE, conversation.id, str(error))
+                    yield Step([conversation.id, None, _GONE], [[gone]])
                 except openai.OpenAIError as error:
                     raise SourceUnreadable(
                         f"The conversation {conversation.id} cannot be read: {error}."
@@ -156,7 +122,7 @@ class Conversations:
         about = client.conversations.retrieve(conversation.id)
         started = instant(about.created_at) or conversation.time or UNKNOWN
         pages = client.conversations.items.list(
-            conversation.id, limit=PAGE, order="asc", **({"after": last} if last else {})
+            conversation.id, limit=_PAGE, order="asc", **({"after": last} if last else {})
         )
         known = mapping(about.metadata)
         for item in pages:  # the client asks for the next page when it is needed
@@ -165,7 +131,7 @@ class Conversations:
             fields: dict[str, Any] = item.model_dump(exclude_unset=True, warnings=False)
             time = started + timedelta(milliseconds=number)
             row = self._row(conversation, fields, time, known)
-            yield Step([conversation.id, words(fields.get("id")) or None, number], [row])
+            yield Step([conversation.id, text_of(fields.get("id")) or None, number], [row])
 
     def _row(
         self,
@@ -174,22 +140,24 @@ class Conversations:
         time: datetime,
         known: dict[str, Any],
     ) -> list[Item]:
-        key = key_of(NAME, conversation.id, words(item.get("id")) or time.isoformat())
-        told = said(item, self._hidden)
-        if told.reason:
-            return [Skip(told.reason, key, words(item.get("type")))]
+        key = key_of(
+            CONVERSATIONS.name, conversation.id, text_of(item.get("id")) or time.isoformat()
+        )
+        utterance = openai_utterance(item, self._hidden)
+        if utterance.reason:
+            return [Skip(utterance.reason, key, text_of(item.get("type")))]
         return tell(
             Message,
             key,
-            told.text,
+            utterance.text,
             session_id=conversation.id,
             session_title=conversation.title or name(known.get("title")),
-            role=told.role,
+            role=utterance.role,
             user_id=name(known.get("user_id")),
             created_at=time,
             metadata={
-                "source": NAME,
-                **told.facts,
+                "source": CONVERSATIONS.name,
+                **utterance.facts,
                 "conversation": known,
                 "time_estimated": True,
             },

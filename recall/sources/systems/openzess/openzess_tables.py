@@ -12,59 +12,38 @@ from typing import TYPE_CHECKING, Any
 
 from recall.contract.values import Message, Note
 from recall.sources.reading.clock import UNKNOWN, instant, stamp, zone
-from recall.sources.reading.content import joined, name, words
+from recall.sources.reading.content import joined, name, text_of
 from recall.sources.reading.rows import key_of, tell
+from recall.sources.systems.openzess import OPENZESS, openzess_schemas
 from recall.sources.tables.chapters import Chapter, TableSource
 from recall.sources.tables.pages import Beside, Select
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from recall.sources.catalog import Catalog, Table
     from recall.sources.reading.rows import Item
-    from recall.sources.tables.catalog import Catalog, Table
-    from recall.sources.tables.pages import Database
+    from recall.sources.tables.dialect import SourceDatabase
 
-NAME = "openzess"
-PERSONA = ("description", "personality", "scenario", "first_mes", "mes_example")
+_PERSONA = ("description", "personality", "scenario", "first_mes", "mes_example")
 
 
-def fits(catalog: Catalog) -> str | None:
-    """Return what makes the tables OpenZess's, None when they are not."""
-    places = _places(catalog)
-    if not places:
-        return None
-    marks = [t for t in ("notes", "personas", "mcp_servers") if catalog.find(t, places[0])]
-    return f"the tables {', '.join(['sessions', 'messages', *marks])}"
-
-
-def open_source(target: str, *, assume_tz: str = "UTC", personas: bool = False) -> TableSource:
+def openzess_history(target: str, *, assume_tz: str = "UTC", personas: bool = False) -> TableSource:
     """Return the OpenZess database at `target`; `personas` reads those as notes too."""
     naive = zone(assume_tz)
 
-    def chapters(catalog: Catalog, _: Database) -> list[Chapter]:
+    def chapters(catalog: Catalog, _: SourceDatabase) -> list[Chapter]:
         return [
             chapter
-            for place in _places(catalog)
-            for chapter in _chapters(catalog, place, naive, personas)
+            for schema in openzess_schemas(catalog)
+            for chapter in _chapters(catalog, schema, naive, personas)
         ]
 
-    return TableSource(NAME, target, chapters)
+    return TableSource(OPENZESS, target, chapters)
 
 
-def _places(catalog: Catalog) -> list[str]:
-    """Return the schemas that hold OpenZess's tables."""
-    return [
-        table.schema
-        for table in catalog.named("messages")
-        if table.has("id", "session_id", "role", "content")
-        and not table.has("tool_call_id")  # PraisonAI's, whose prefix may be empty
-        and (sessions := catalog.find("sessions", table.schema))
-        and sessions.has("id", "title")
-    ]
-
-
-def _chapters(catalog: Catalog, place: str, naive: tzinfo, personas: bool) -> list[Chapter]:
-    messages, sessions = catalog.get("messages", place), catalog.get("sessions", place)
+def _chapters(catalog: Catalog, schema: str, naive: tzinfo, personas: bool) -> list[Chapter]:
+    messages, sessions = catalog.get("messages", schema), catalog.get("sessions", schema)
     # The published guide calls the column `timestamp`; the code has always said `created_at`.
     time = messages.first("created_at", "timestamp")
     columns = ("id", "session_id", "role", "content") + ((time,) if time else ())
@@ -74,12 +53,12 @@ def _chapters(catalog: Catalog, place: str, naive: tzinfo, personas: bool) -> li
         return [_message(row | {"time": row.get(time or "")}, naive)]
 
     chapters = [Chapter(messages.path, Select(messages, columns, ("id",), beside), message)]
-    notes = catalog.find("notes", place)
+    notes = catalog.find("notes", schema)
     if notes and notes.has("id", "content"):
         chapters.append(_notes(notes, naive))
-    people = catalog.find("personas", place)
+    people = catalog.find("personas", schema)
     if personas and people and people.has("id", "name"):
-        shown = people.present("id", "name", *PERSONA, "created_at")
+        shown = people.present("id", "name", *_PERSONA, "created_at")
         select = Select(people, shown, ("id",))
         chapters.append(Chapter(people.path, select, lambda row: [_persona(row, naive)]))
     return chapters
@@ -93,20 +72,20 @@ def _notes(notes: Table, naive: tzinfo) -> Chapter:
 
 
 def _message(row: dict[str, Any], naive: tzinfo) -> list[Item]:
-    session = name(row["session_id"]) or "openzess"
-    role, _, persona = words(row["role"]).partition(":")
+    session = name(row["session_id"]) or OPENZESS.name
+    role, _, persona = text_of(row["role"]).partition(":")
     time = instant(row["time"], naive)
     created = time or instant(row.get("beside.created_at"), naive) or UNKNOWN
     return tell(
         Message,
-        key_of(NAME, session, f"{row['id']}@{stamp(row['time'])}"),
-        words(row["content"]),
+        key_of(OPENZESS.name, session, f"{row['id']}@{stamp(row['time'])}"),
+        text_of(row["content"]),
         session_id=session,
         session_title=name(row.get("beside.title")),
         role={"agent": "assistant", "": "user"}.get(role, role),
         author=persona or None,
         created_at=created,
-        metadata={"source": NAME, "time_estimated": time is None or None},
+        metadata={"source": OPENZESS.name, "time_estimated": time is None or None},
     )
 
 
@@ -115,13 +94,13 @@ def _note(row: dict[str, Any], naive: tzinfo) -> list[Item]:
     updated = instant(row.get("updated_at"), naive)
     return tell(
         Note,
-        key_of(NAME, "note", row["id"]),
-        words(row["content"]) or words(row.get("title")),
+        key_of(OPENZESS.name, "note", row["id"]),
+        text_of(row["content"]) or text_of(row.get("title")),
         title=name(row.get("title")),
         category=name(row.get("category")),
         created_at=time or updated or UNKNOWN,
         metadata={
-            "source": NAME,
+            "source": OPENZESS.name,
             "updated_at": updated.isoformat() if updated else None,
             "time_estimated": time is None or None,
         },
@@ -132,10 +111,10 @@ def _persona(row: dict[str, Any], naive: tzinfo) -> list[Item]:
     time = instant(row.get("created_at"), naive)
     return tell(
         Note,
-        key_of(NAME, "persona", f"{row['id']}@{stamp(row.get('created_at'))}"),
-        joined(*(words(row.get(field)) for field in ("name", *PERSONA))),
+        key_of(OPENZESS.name, "persona", f"{row['id']}@{stamp(row.get('created_at'))}"),
+        joined(*(text_of(row.get(field)) for field in ("name", *_PERSONA))),
         title=name(row.get("name")),
         category="persona",
         created_at=time or UNKNOWN,
-        metadata={"source": NAME, "time_estimated": time is None or None},
+        metadata={"source": OPENZESS.name, "time_estimated": time is None or None},
     )

@@ -10,10 +10,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from recall.contract.errors import SourceUnreadable
-from recall.sources.reading.content import flatten, listing, mapping, name, words
-from recall.sources.reading.files import fingerprint
-from recall.sources.reading.rows import Skip, Step, digest, keys, resumed
-from recall.sources.systems.praisonai.praisonai_turns import NAME, turn
+from recall.sources.reading.content import flatten, listing, mapping, name, text_of
+from recall.sources.reading.files import file_fingerprint
+from recall.sources.reading.rows import Skip, short_hash
+from recall.sources.reading.steps import Step, keys, resumed
+from recall.sources.reason import Reason
+from recall.sources.systems.praisonai import PRAISONAI, is_session, session_files
+from recall.sources.systems.praisonai.praisonai_turns import praisonai_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,19 +26,6 @@ if TYPE_CHECKING:
     from recall.sources.reading.rows import Item
     from recall.sources.source import Found, Position, Skipped
 
-#: Lies beside the sessions of a JSONConversationStore.
-INDEX = "_sessions_index.json"
-
-
-def is_session(data: dict[str, Any]) -> bool:
-    """Return whether a JSON object is a session of one of PraisonAI's stores."""
-    return isinstance(data.get("messages"), list) and ("session_id" in data or "session" in data)
-
-
-def session_files(folder: Path) -> list[Path]:
-    """Return the files of `folder` that may be sessions."""
-    return [path for path in folder.glob("*.json") if path.name != INDEX]
-
 
 class SessionFiles:
     """A session file, or a folder of them, read in the order in which they were written last.
@@ -43,7 +33,7 @@ class SessionFiles:
     A position is the time and the name of a file: a session that goes on is read again.
     """
 
-    name = NAME
+    system = PRAISONAI
 
     def __init__(self, path: Path, naive: tzinfo, hidden: bool) -> None:
         if not path.exists():
@@ -66,7 +56,7 @@ class SessionFiles:
 
     def fingerprint(self) -> str | None:
         """Return what changes with any of the files."""
-        return digest(*((stand, fingerprint(path)) for stand, path in self._files()))
+        return short_hash(*((stand, file_fingerprint(path)) for stand, path in self._files()))
 
     def ids(self) -> Iterator[str]:
         """Yield the keys of all turns that are there now."""
@@ -80,15 +70,15 @@ class SessionFiles:
         for stand, path in self._files():
             if after is None or stand > after:
                 row = {"session_id": path.stem, "data": path.read_bytes()}
-                yield Step(stand, stored(row, self._naive, self._hidden))
+                yield Step(stand, session_turns(row, self._naive, self._hidden))
 
 
-def stored(row: dict[str, Any], naive: tzinfo, hidden: bool) -> list[list[Item]]:
+def session_turns(row: dict[str, Any], naive: tzinfo, hidden: bool) -> list[list[Item]]:
     """Return the turns of a session that `row` keeps as the JSON `data`."""
     data = mapping(row.get("data"))
-    where = words(row.get("session_id"))
+    where = text_of(row.get("session_id"))
     if not is_session(data):
-        return [[Skip("not a session", where)]]
+        return [[Skip(Reason.NOT_A_SESSION, where)]]
     known = {**data, **mapping(data.get("session"))}
     session = {
         "user_id": known.get("user_id"),
@@ -99,16 +89,16 @@ def stored(row: dict[str, Any], naive: tzinfo, hidden: bool) -> list[list[Item]]
     session_id = name(known.get("session_id")) or where
     turns = [*listing(data.get("archived_messages")), *data["messages"]]
     if not turns:
-        return [[Skip("empty session", where)]]
+        return [[Skip(Reason.EMPTY_SESSION, where)]]
     seen: Counter[str] = Counter()
     rows: list[list[Item]] = []
     for number, message in enumerate(turns):
         if not isinstance(message, dict):
-            rows.append([Skip("not an object", f"{where} {number}")])
+            rows.append([Skip(Reason.NOT_AN_OBJECT, f"{where} {number}")])
             continue
-        said = digest(message.get("role"), flatten(message.get("content")))
-        seen[said] += 1
+        same = short_hash(message.get("role"), flatten(message.get("content")))
+        seen[same] += 1
         # Without an id and a time, the same words again are told apart by their number.
-        own = {"id": message.get("id") or f"{said}-{seen[said]}", "session_id": session_id}
-        rows.append(turn({**message, **own}, session, naive, hidden))
+        own = {"id": message.get("id") or f"{same}-{seen[same]}", "session_id": session_id}
+        rows.append(praisonai_message({**message, **own}, session, naive, hidden))
     return rows

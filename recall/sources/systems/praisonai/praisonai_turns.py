@@ -8,36 +8,38 @@ from recall.contract.values import Message
 from recall.sources.reading.clock import UNKNOWN, instant
 from recall.sources.reading.content import (
     call,
-    compact,
     flatten,
     joined,
     listing,
     mapping,
     name,
     parsed,
-    words,
+    short_json,
+    text_of,
 )
-from recall.sources.reading.rows import Item, Skip, digest, key_of, tell
+from recall.sources.reading.rows import Item, Skip, key_of, short_hash, tell
+from recall.sources.reason import Reason
+from recall.sources.systems.praisonai import PRAISONAI
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
-NAME = "praisonai"
 
-
-def turn(row: dict[str, Any], session: dict[str, Any], naive: tzinfo, hidden: bool) -> list[Item]:
+def praisonai_message(
+    row: dict[str, Any], session: dict[str, Any], naive: tzinfo, hidden: bool
+) -> list[Item]:
     """Return one message of a store or of a session file as a memory."""
-    session_id = name(row.get("session_id")) or NAME
-    role = words(row.get("role")) or "user"
+    session_id = name(row.get("session_id")) or PRAISONAI.name
+    role = text_of(row.get("role")) or "user"
     written = row.get("created_at") or row.get("timestamp")
     time = instant(written, naive)
     text, facts = _text(row)
-    key = key_of(NAME, session_id, _identity(row, role, time))
+    key = key_of(PRAISONAI.name, session_id, _identity(row, role, time))
     metadata = mapping(row.get("metadata"))
     if metadata.get("compaction"):
-        return [Skip("summary", key)]
+        return [Skip(Reason.SUMMARY, key)]
     if role in {"system", "developer"} and not hidden:
-        return [Skip("system prompt", key)]
+        return [Skip(Reason.SYSTEM_PROMPT, key)]
     title = name(session.get("name"))
     return tell(
         Message,
@@ -51,7 +53,7 @@ def turn(row: dict[str, Any], session: dict[str, Any], naive: tzinfo, hidden: bo
         user_id=None if session.get("user_id") == "default" else name(session.get("user_id")),
         created_at=time or instant(session.get("created_at"), naive) or UNKNOWN,
         metadata={
-            "source": NAME,
+            "source": PRAISONAI.name,
             **facts,
             "id": name(row.get("id")),
             "agent": name(session.get("agent_id")),
@@ -63,9 +65,9 @@ def turn(row: dict[str, Any], session: dict[str, Any], naive: tzinfo, hidden: bo
 def _identity(row: dict[str, Any], role: str, time: datetime | None) -> str:
     """Return what two copies of a message share, whoever gave them their ids."""
     if time is None and row.get("id"):
-        return words(row["id"])  # without a time, equal turns of a session would be one
+        return text_of(row["id"])  # without a time, equal turns of a session would be one
     micros = round(time.timestamp() * 1e6) if time else 0
-    return digest(role, row.get("content") or listing(row.get("tool_calls")), micros)
+    return short_hash(role, row.get("content") or listing(row.get("tool_calls")), micros)
 
 
 def _text(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -75,15 +77,15 @@ def _text(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if calls:
         functions = [mapping(c.get("function")) or c for c in calls]
         lines = [call(f.get("name"), f.get("arguments")) for f in functions]
-        named = [words(f.get("name")) for f in functions]
-        ids = [words(c.get("id")) for c in calls]
+        named = [text_of(f.get("name")) for f in functions]
+        ids = [text_of(c.get("id")) for c in calls]
         return joined(flatten(content), *lines), {"tool": ", ".join(named), "call_id": ids}
     if row.get("role") == "tool":
-        told = parsed(content) if words(content).lstrip().startswith("{") else None
+        result = parsed(content) if text_of(content).lstrip().startswith("{") else None
         tool = name(mapping(row.get("metadata")).get("tool_name"))
         facts = {"tool": tool, "call_id": name(row.get("tool_call_id"))}
-        if isinstance(told, dict) and "tool" in told:
-            line = call(told["tool"], told.get("args"))
-            return joined(line, compact(told.get("result"))), {**facts, "tool": told["tool"]}
+        if isinstance(result, dict) and "tool" in result:
+            line = call(result["tool"], result.get("args"))
+            return joined(line, short_json(result.get("result"))), {**facts, "tool": result["tool"]}
         return flatten(content), facts
     return flatten(content), {}
