@@ -21,8 +21,9 @@ HIDDEN = (
     *("evidence", "right", "sender"),
     *("exact", "fault", "front", "head", "heartbeat", "keeper", "lane", "lease", "ledger"),
     *("lexeme", "mark", "neighbour", "news", "owner", "parked", "part", "pass", "piece", "place"),
-    *("position", "recipe", "register", "ring", "sign", "slot", "stand", "step", "system"),
-    *("tally", "thread", "token", "turn", "twin", "unit", "bookmark", "signature"),
+    *("position", "recipe", "register", "ring", "slot", "stand", "step", "system"),
+    *("tally", "thread", "token", "turn", "twin", "unit", "bookmark", "signature", "entry"),
+    *("sweep", "tail"),
 )
 #: The words of the contract: design and wire have them too.
 OPEN = (

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 BATCH_ITEMS = 2_000  # in one transaction
 BATCH_CHARACTERS = 4_000_000  # in one transaction; the item that crosses this is still included
-BATCHES_AHEAD = 4  # read while one is stored: pages come in lumps
+BATCHES_AHEAD = 4  # read while one is stored: a source gives its rows by pages of several batches
 
 
 class ReadAhead:
-    """Takes rows in a thread of its own, some batches ahead of whoever stores them.
+    """Takes rows in a thread of its own, some batches ahead of the one that is stored.
 
-    One thread: a connection of SQLite does not change threads.
+    One thread, because a connection of SQLite may not change threads.
     """
 
     def __init__(self, rows: Iterator[Found | Skipped]) -> None:

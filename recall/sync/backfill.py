@@ -136,8 +136,8 @@ class Backfill:
         """Store a batch with the position behind it in one transaction; return the new tally."""
 
         async def work(connection: Connection) -> Tally:
-            found = [item.memory for item in batch if isinstance(item, Found)]
-            memories = owned(found, self._terms.user)
+            read = [item.memory for item in batch if isinstance(item, Found)]
+            memories = owned(read, self._terms.user)
             written = await write_memories(connection, self._entry.id, memories, BACKFILL)
             tally = self.tally.with_batch(batch, written)
             progress = Progress(batch[-1].position, tally, self._terms.asked())
@@ -147,7 +147,7 @@ class Backfill:
         return await self._database.as_caller(self._entry.caller, work, within=INDEXING, rings=True)
 
     async def _end(self) -> None:
-        # A reading that was cut short has no end to go on from.
+        # A reading that its limit cut short did not reach the end, so none is kept.
         end = None if self._terms.limit is not None else Progress(self._position)
 
         async def work(connection: Connection) -> None:
@@ -157,9 +157,10 @@ class Backfill:
 
 
 async def _analyze(database: Database) -> None:
-    """Tell the planner now what autovacuum would in a minute: these tables are not empty any more.
+    """Analyze the tables now, as autovacuum would within a minute.
 
-    Or each batch would be indexed by sorting the whole queue and hashing all memories.
+    By statistics of empty tables the planner has each batch of the worker sort the whole queue and
+    hash all memories.
     """
 
     async def work(connection: Connection) -> None:

@@ -1,8 +1,8 @@
 """Registered sources, followed beside a worker: each by one of all workers, anywhere.
 
-A worker claims what is free by a lease and renews it before it runs out. The lease grows with the
-quiet, from half a minute to half an hour, so that an idle database may sleep; whoever stops
-releases what it has, and a worker that was killed is late at most once.
+A worker claims free sources by a lease and renews it before it ends. A lease lasts half a minute
+while there is news and up to half an hour without, so that an idle database may sleep. A worker
+that stops releases its sources; those of one that was killed are free when its lease ends.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ class Followers:
                     await release_sources(self._database, self._name, within=RELEASE_SECONDS)
 
     async def _look(self) -> float | None:
-        """Follow what can be claimed; return the seconds until the next look, if one is due.
+        """Follow the sources that can be claimed; return the seconds until the next look.
 
-        Where nothing is registered, nothing is asked: registering rings.
+        None where nothing is registered: to register a source rings, so no look is due before.
         """
         wait = min(max(time.monotonic() - self._last_news, FIRST_WAIT), LAST_WAIT)
         claimed, others = await claim_sources(self._database, self._name, 2 * wait)
@@ -91,7 +91,7 @@ class Followers:
         return None if not claimed and isinf(others) else min(wait, max(others, FIRST_WAIT))
 
     async def _follow(self, claimed: list[Claimed]) -> None:
-        """Follow exactly what is claimed: what is new too, and no more what was lost."""
+        """Follow exactly the claimed sources: begin with new ones, and end those that were lost."""
         lost = [id for id, each in self._following.items() if each.claimed not in claimed]
         await self._supervisor.end(*(self._following.pop(id).watched for id in lost))
         for each in claimed:

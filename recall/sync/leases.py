@@ -72,19 +72,19 @@ def worker_name() -> str:
 
 
 def _processes() -> str:
-    """Name what this process's number is unique in: this boot's namespace of processes.
+    """Return a name for the namespace that a process's number is unique in, of this boot.
 
-    The host's name is none: containers may share one, each with a process 1.
+    Not the host's name: containers may share one, and each has a process 1.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:  # not Linux: nobody can be asked for
+    except OSError:  # not Linux: no other process can be looked up
         return "unknown"
 
 
 def _dead(name: str) -> bool:
-    """Return whether a follower is known to be no more; others' leases run out by themselves."""
+    """Return whether a follower's process is known to have ended; if not known, its lease ends."""
     processes, _, rest = name.partition(":")
     process = rest.partition(":")[0]
     if processes == "unknown" or processes != _processes() or not process.isdecimal():

@@ -1,4 +1,4 @@
-"""What writes a batch of a source's memories, inside the unit that keeps the position behind it."""
+"""Writing a batch of a source's memories, inside the unit that keeps the position behind it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def owned(memories: Sequence[Message | Note], user: str | None) -> list[Message 
 async def write_memories(
     connection: Connection, source: int, memories: Iterable[Message | Note], lane: int
 ) -> Written:
-    """Store what is new and change what reads otherwise; return the keys of both.
+    """Store memories that are new and change those that differ; return the keys of both.
 
     Of a key that comes twice the last memory counts, as it would in two batches.
     """

@@ -47,7 +47,8 @@ class Tail:
         if mark is not None and mark == self._mark:
             return None
         look = await self._read()
-        # A commit in the same tick of the clock leaves the same mark: news are looked at twice.
+        # A commit in the same tick of the file's clock leaves the same mark, so behind news the
+        # source is read once more.
         self._mark = None if look.news else mark
         return look
 
@@ -57,7 +58,7 @@ class Tail:
         async with ahead.ReadAhead(self._source.read(start)) as rows:
             while batch := await rows.take():
                 new = [each for each in hashed(batch) if recent.get(each.key) != each.content]
-                # A few rows are a conversation of this moment, a full batch is history.
+                # A full batch is history that is caught up with, fewer rows are a conversation now.
                 lane = LIVE if len(batch) < ahead.BATCH_ITEMS else BACKFILL
                 position = batch[-1].position
                 news += await self._intake.store(self._entry, new, lane, position)

@@ -1,4 +1,4 @@
-"""What differs from one database system to the next: how it quotes, shows, orders and runs."""
+"""Dialects: how a database system quotes names, shows and orders values, and runs statements."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class SourceDatabase(Protocol):
     """An open database of one system: how it quotes, and how it runs a statement."""
 
-    #: A placeholder for a value: "?" or "%s".
-    mark: str
+    #: What stands for a value in a statement: "?" or "%s".
+    placeholder: str
 
     def quote(self, *names: str) -> str:
         """Return names as one identifier."""

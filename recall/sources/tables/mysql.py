@@ -52,7 +52,7 @@ def open_mysql(url: str, origin: str) -> Iterator[SourceDatabase]:
 class Mysql:
     """An open connection."""
 
-    mark = "%s"
+    placeholder = "%s"
 
     def __init__(self, connection: Any, unbuffered: Any) -> None:
         self._connection = connection

@@ -187,14 +187,14 @@ def _statement(
     stand = (after or [])[phase.undated :]
     if stand and phase.indexed and isinstance(stand[0], str):
         # The first 19 characters of a written time, up to its seconds, do use an index.
-        conditions.append(f"{phase.indexed} >= substr({database.mark}, 1, 19)")
+        conditions.append(f"{phase.indexed} >= substr({database.placeholder}, 1, 19)")
         values.append(stand[0])
     if stand:
         # A stand that was rewound names only the first value, and means all from there on.
         whole = len(stand) == len(phase.orders)
         sides = (
             ", ".join(order.sort for order in phase.orders[: len(stand)]),
-            ", ".join([database.mark] * len(stand)),
+            ", ".join([database.placeholder] * len(stand)),
         )
         conditions.append(f"({sides[0]}) {'>' if whole else '>='} ({sides[1]})")
         values += map(_bound, stand)

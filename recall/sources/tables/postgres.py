@@ -44,7 +44,7 @@ def open_postgres(url: str, origin: str) -> Iterator[SourceDatabase]:
             url,
             autocommit=True,
             connect_timeout=15,
-            prepare_threshold=None,  # poolers hand the next statement to another server
+            prepare_threshold=None,  # behind a pooler the next statement has another server process
             application_name="recall",
         ) as opened:
             yield Postgres(opened)
@@ -55,7 +55,7 @@ def open_postgres(url: str, origin: str) -> Iterator[SourceDatabase]:
 class Postgres:
     """An open connection."""
 
-    mark = "%s"
+    placeholder = "%s"
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         self._connection = connection

@@ -43,7 +43,7 @@ def open_sqlite(path: Path) -> Iterator[SourceDatabase]:
 class Sqlite:
     """An open file."""
 
-    mark = "?"
+    placeholder = "?"
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -58,8 +58,8 @@ def _chapter(catalog: Catalog, table: Table, naive: tzinfo, hidden: bool) -> Cha
 
 def _item(row: dict[str, Any], naive: tzinfo, hidden: bool) -> list[Item]:
     session = name(row["session_id"]) or AGENTS.name
-    mark = short_hash(text_of(row["message_data"]))[:8]
-    key = key_of(AGENTS.name, session, f"{row['id']}@{stamp(row.get('created_at'))}-{mark}")
+    suffix = short_hash(text_of(row["message_data"]))[:8]
+    key = key_of(AGENTS.name, session, f"{row['id']}@{stamp(row.get('created_at'))}-{suffix}")
     item = parsed(row["message_data"])
     if not isinstance(item, dict):
         return [Skip(Reason.NOT_JSON if item is None else Reason.NOT_AN_OBJECT, key)]

@@ -137,7 +137,7 @@ class QueryRows:
 
     def _plain(self, database: SourceDatabase) -> str:
         """Return the query as a table; a percent sign in it is no placeholder."""
-        query = self._query if database.mark == "?" else self._query.replace("%", "%%")
+        query = self._query if database.placeholder == "?" else self._query.replace("%", "%%")
         return f"({query}\n)"
 
     def _row(self, row: dict[str, Any]) -> list[Item]:
