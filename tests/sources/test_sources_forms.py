@@ -16,10 +16,10 @@ from recall.contract.values import Message, Note
 from recall.sources.opening import open_source
 from recall.sources.reading.clock import instant, stamp, zone
 from recall.sources.reading.rows import LONGEST_KEY, Skip, key_of, tell
-from recall.sources.reading.steps import Step, resumed
+from recall.sources.reading.steps import Bookmark, Step, resumed
 from recall.sources.reason import Reason
 from recall.sources.recognition import recognise
-from recall.sources.source import Found
+from recall.sources.source import Found, Skipped
 from recall.sources.systems import systems
 from recall.sources.systems.jsonl.json_lines import JsonLines
 from recall.sources.tables.databases import origin_of
@@ -229,6 +229,30 @@ def test_keys_are_bounded_and_stay_different() -> None:
 def test_metadata_that_is_too_large_loses_its_largest_fact_and_says_so() -> None:
     (note,) = tell(Note, "k", "text", metadata={"big": "x" * 20_000, "small": [1], "none": None})
     assert isinstance(note, Note) and note.metadata == {"small": [1], "cut": True}
+
+
+@pytest.mark.parametrize(
+    ("position", "next_read", "last_step"),
+    [
+        (None, "10a", None),
+        (10, "20a", 10),
+        ({"after": 10, "within": 20, "done": 2}, "20c", 20),
+        ({"after": 10, "within": 19, "done": 2}, "20a", 19),
+    ],
+)
+def test_a_position_says_what_is_read_next(position: Any, next_read: str, last_step: Any) -> None:
+    def steps(after: int | None) -> Iterator[Step]:
+        for number in (10, 20, 30):
+            if number > (after or 0):
+                yield Step(number, [[Skip(Reason.EMPTY, f"{number}{letter}")] for letter in "abc"])
+
+    items = list(resumed(steps, position))
+    assert isinstance(items[0], Skipped) and items[0].where == next_read
+    assert [item.position for item in items[-3:-1]] == [
+        {"after": 20, "within": 30, "done": done} for done in (1, 2)
+    ]
+    bookmark = Bookmark.of(position)
+    assert (bookmark.position, bookmark.step) == (position, last_step)
 
 
 def test_a_position_inside_a_step_that_is_gone_leaves_nothing_of_the_next_out() -> None:
