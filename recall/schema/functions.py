@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from recall.base.queries import SQL, query
 from recall.contract.errors import Misconfigured, SchemaRefused
@@ -92,11 +93,13 @@ def lacking(connection: Connection, wanted: Functions) -> list[str]:
     Rights are wrong when recall does not own the function, everybody may call it, or recall_service
     may, and is not `granted` it, or the other way round.
     """
-    there = connection.execute(query("functions_there"), [wanted.schema]).fetchall()
+    cursor = connection.cursor(row_factory=dict_row)
     sound = {
-        name
-        for name, owned, called, by_all in there
-        if owned and not by_all and called == (name in wanted.granted)
+        there["name"]
+        for there in cursor.execute(query("functions_there"), [wanted.schema])
+        if there["owned"]
+        and not there["by_all"]
+        and there["by_service"] == (there["name"] in wanted.granted)
     }
     return sorted(wanted.names - sound)
 
@@ -109,11 +112,14 @@ def define(connection: Connection, wanted: Functions) -> None:
     if not lacking(connection, wanted):
         return
     schema = sql.Identifier(wanted.schema)
-    row = connection.execute(query("schema_owner"), [wanted.schema]).fetchone()
-    if row is None:
+    cursor = connection.cursor(row_factory=dict_row)
+    there = cursor.execute(query("schema_owner"), [wanted.schema]).fetchone()
+    if there is None:
         connection.execute(sql.SQL("create schema {}").format(schema))
-    elif not row[1]:
-        raise SchemaRefused(f"The schema {wanted.schema} belongs to {row[0]}, not to recall.")
+    elif not there["ours"]:
+        raise SchemaRefused(
+            f"The schema {wanted.schema} belongs to {there['owner']}, not to recall."
+        )
     connection.execute(query("any_order"))
     walk(connection, wanted.path)
     connection.execute(wanted.text.encode())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from recall.base import connecting
 from recall.base.queries import query
@@ -73,10 +74,10 @@ def ground(connection: Connection) -> tuple[str | None, str | None, bool]:
 
     Raises Misconfigured when the role may not act for that owner, or pgvector is too old.
     """
-    row = connection.execute(query("ground")).fetchone()
-    assert row is not None
-    owner, ours, ledger, vector, version = row
-    if owner is not None and not ours:
+    there = connection.cursor(row_factory=dict_row).execute(query("ground")).fetchone()
+    assert there is not None
+    owner, version = there["owner"], there["version"]
+    if owner is not None and not there["ours"]:
         raise Misconfigured(
             f"Schema recall belongs to {owner}, whom the role of the URL may not act for; connect "
             f"as {owner}, or let an administrator give all of the schema to that role."
@@ -86,7 +87,7 @@ def ground(connection: Connection) -> tuple[str | None, str | None, bool]:
             f"pgvector {version} is too old; recall needs 0.8.0: "
             "run `alter extension vector update`."
         )
-    return owner, vector, ledger
+    return owner, there["vector"], there["ledger"]
 
 
 def numbers(version: str) -> tuple[int, ...]:

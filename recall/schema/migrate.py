@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg.rows import dict_row, scalar_row
 
 from recall.base.queries import SQL, query
 from recall.contract.errors import SchemaRefused
@@ -130,11 +131,12 @@ def prune(url: str) -> list[str]:
     with transaction(url) as connection:
         connection.execute(query("lock_migrations"))
         own = functions.read(prepare(connection), SQL / "functions").schema
-        drops = connection.execute(query("other_functions"), {"own": own}).fetchall()
-        for (statement,) in drops:
-            connection.execute(statement)
+        cursor = connection.cursor(row_factory=scalar_row)
+        drops: list[str] = cursor.execute(query("other_functions"), {"own": own}).fetchall()
+        for statement in drops:
+            connection.execute(statement.encode())
         connection.execute(query("forget_other_functions"), [own])
-        return [statement for (statement,) in drops]
+        return drops
 
 
 def _checksum(text: str) -> str:
@@ -142,15 +144,16 @@ def _checksum(text: str) -> str:
 
 
 def _has_ledger(connection: Connection) -> bool:
-    row = connection.execute(query("has_ledger")).fetchone()
-    return bool(row and row[0])
+    cursor = connection.cursor(row_factory=scalar_row)
+    return bool(cursor.execute(query("has_ledger")).fetchone())
 
 
 def _compare(connection: Connection) -> Ledger:
     kept: dict[str, tuple[str, bool]] = {}
     if _has_ledger(connection):
-        rows = connection.execute(query("applied_migrations")).fetchall()
-        kept = {name: (checksum, compatible) for name, checksum, compatible in rows}
+        cursor = connection.cursor(row_factory=dict_row)
+        rows = cursor.execute(query("applied_migrations")).fetchall()
+        kept = {row["name"]: (row["checksum"], row["compatible"]) for row in rows}
     migrations = []
     for file in sorted((SQL / "migrations").glob("*.sql")):
         text = file.read_text(encoding="utf-8")

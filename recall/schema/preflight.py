@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.rows import dict_row, scalar_row
 
 from recall.base import connecting, urls
 from recall.base.queries import query
@@ -67,13 +68,11 @@ def _look(url: str, direct: str, writes: bool) -> None:
 
 def _facts(connection: connecting.Connection) -> Facts:
     try:
-        cursor = connection.execute(query("preflight"))
-        row = cursor.fetchone()
+        return connection.cursor(row_factory=dict_row).execute(query("preflight")).fetchone() or {}
     except psycopg.Error as error:
         raise Misconfigured(
             f"The server does not answer as Postgres 14 or later does: {connecting.words(error)}."
         ) from error
-    return dict(zip([column.name for column in cursor.description or ()], row or (), strict=True))
 
 
 def complaints(facts: Facts, writes: bool) -> Iterator[str]:
@@ -154,8 +153,14 @@ def _pooled(connection: connecting.Connection, url: str) -> bool:
     Poolers and proxies make up the process number that they greet with; behind them a second
     client is sent to the server that was used last, if transactions are what is pooled.
     """
-    row = connection.execute(query("backend")).fetchone()
-    if row is None or row[0] == connection.info.backend_pid:
+    backend = _backend(connection)
+    if backend == connection.info.backend_pid:
         return False
     with connecting.connect(url) as other:
-        return other.execute(query("backend")).fetchone() == row
+        return _backend(other) == backend
+
+
+def _backend(connection: connecting.Connection) -> int | None:
+    backend: int | None
+    backend = connection.cursor(row_factory=scalar_row).execute(query("backend")).fetchone()
+    return backend

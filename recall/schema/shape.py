@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg.rows import scalar_row
 
 from recall.base.queries import SQL, query
 from recall.contract.errors import SchemaRefused
@@ -78,10 +79,11 @@ def expected(profiles: Sequence[str], vector: str) -> list[str]:
 
 def compared(connection: Connection, vector: str) -> tuple[list[str], list[str]]:
     """Return the parts that should be there and are not, and policies and grants beyond them."""
-    there = {row[0] for row in connection.execute(query("parts")).fetchall()}
+    cursor = connection.cursor(row_factory=scalar_row)
+    there = set(cursor.execute(query("parts")))
     profiles: list[str] = []
     if "create table recall.profile ()" in there:
-        profiles = [row[0] for row in connection.execute(query("profiles_there")).fetchall()]
+        profiles = cursor.execute(query("profiles_there")).fetchall()
     wanted = expected(profiles, vector)
     beyond = sorted(part for part in there.difference(wanted) if part.startswith(_OPENS))
     return [part for part in wanted if part not in there], beyond

@@ -82,7 +82,7 @@ select exists (select from pg_class where relname = 'migration'
 
 -- By `to_jsonb`, because a ledger of an older version has no column `compatible`.
 -- name: applied_migrations
-select name, checksum, coalesce((to_jsonb(m) ->> 'compatible')::boolean, false)
+select name, checksum, coalesce((to_jsonb(m) ->> 'compatible')::boolean, false) as compatible
 from recall.migration as m;
 
 -- name: record_migration
@@ -94,19 +94,19 @@ select id::text from recall.profile order by id;
 -- Functions of a version: their schema's owner, and of each function whether it is its owner's,
 -- whether recall_service and whether everybody may call it.
 -- name: functions_there
-select p.proname, p.proowner = r.nspowner,
+select p.proname as name, p.proowner = r.nspowner as owned,
        exists (select from aclexplode(p.proacl) as a
                where a.grantee = to_regrole('recall_service') and a.privilege_type = 'EXECUTE')
          and exists (select from aclexplode(n.nspacl) as a
-               where a.grantee = to_regrole('recall_service') and a.privilege_type = 'USAGE'),
-       p.proacl is null or exists (select from aclexplode(p.proacl) as a where a.grantee = 0)
+               where a.grantee = to_regrole('recall_service') and a.privilege_type = 'USAGE') as by_service,
+       p.proacl is null or exists (select from aclexplode(p.proacl) as a where a.grantee = 0) as by_all
 from pg_namespace as n
 join pg_namespace as r on r.nspname = 'recall'
 join pg_proc as p on p.pronamespace = n.oid
 where n.nspname = %s;
 
 -- name: schema_owner
-select pg_get_userbyid(nspowner), pg_has_role(current_user, nspowner, 'usage')
+select pg_get_userbyid(nspowner) as owner, pg_has_role(current_user, nspowner, 'usage') as ours
 from pg_namespace where nspname = %s;
 
 -- name: record_functions
