@@ -15,7 +15,7 @@ from recall.contract.errors import SourceUnreadable
 from recall.contract.values import Message, Note
 from recall.sources.opening import open_source
 from recall.sources.reading.clock import instant, stamp, zone
-from recall.sources.reading.rows import LONGEST_KEY, Skip, key_of, tell
+from recall.sources.reading.rows import LONGEST_KEY, Skip, items_of, key_of
 from recall.sources.reading.steps import Bookmark, Step, resumed
 from recall.sources.reason import Reason
 from recall.sources.recognition import recognise
@@ -227,7 +227,9 @@ def test_keys_are_bounded_and_stay_different() -> None:
 
 
 def test_metadata_that_is_too_large_loses_its_largest_fact_and_says_so() -> None:
-    (note,) = tell(Note, "k", "text", metadata={"big": "x" * 20_000, "small": [1], "none": None})
+    (note,) = items_of(
+        Note, "k", "text", metadata={"big": "x" * 20_000, "small": [1], "none": None}
+    )
     assert isinstance(note, Note) and note.metadata == {"small": [1], "cut": True}
 
 

@@ -49,7 +49,7 @@ from pathlib import Path
 
 from recall.contract.values import Note
 from recall.sources.reading.files import file_fingerprint
-from recall.sources.reading.rows import key_of, tell
+from recall.sources.reading.rows import key_of, items_of
 from recall.sources.reading.steps import Step, keys, resumed
 from recall.sources.systems.diary import DIARY
 
@@ -74,7 +74,7 @@ class Diary:
         for number, line in enumerate(self.path.read_text().splitlines()[1:], 1):
             if number > (after or 0):
                 key = key_of("diary", line)
-                yield Step(number, [tell(Note, key, line, metadata={"author": self.author})])
+                yield Step(number, [items_of(Note, key, line, metadata={"author": self.author})])
 
     def rewind(self, position):
         return position

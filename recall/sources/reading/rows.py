@@ -51,7 +51,7 @@ def short_hash(*parts: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def tell(kind: type[Message | Note], key: str, content: str, **fields: Any) -> list[Item]:
+def items_of(kind: type[Message | Note], key: str, content: str, **fields: Any) -> list[Item]:
     """Return `content` as one memory, as several when it is too long, or as a skip when blank."""
     text = content.replace("\x00", "")
     if ";base64," in text:

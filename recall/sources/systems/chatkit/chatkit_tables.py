@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from recall.contract.values import Message
 from recall.sources.reading.clock import UNKNOWN, instant, stamp, zone
 from recall.sources.reading.content import mapping, name, parsed, text_of
-from recall.sources.reading.rows import Skip, key_of, tell
+from recall.sources.reading.rows import Skip, items_of, key_of
 from recall.sources.reason import Reason
 from recall.sources.systems.chatkit import CHATKIT, JSON_COLUMNS, item_tables, thread_table
 from recall.sources.systems.chatkit.chatkit_items import chatkit_utterance, role_of
@@ -41,14 +41,14 @@ _THREAD_COLUMNS = ("user_id", "title", "data", "json", "metadata", "metadata_jso
 
 
 class Layout(NamedTuple):
-    """What an app called the columns that matter."""
+    """The columns of an app's item table, by what they hold, and how its rows are read."""
 
     table: Table
     json: str | None
     kinds: tuple[str, ...]
     time: str | None
-    naive: tzinfo
-    hidden: bool
+    naive: tzinfo  # the zone of times that name none
+    hidden: bool  # whether hidden turns are stored
 
 
 def chatkit_history(
@@ -115,7 +115,7 @@ def _item(layout: Layout, row: dict[str, Any]) -> dict[str, Any]:
     if isinstance(value, dict) and "type" in value and ("id" in value or "content" in value):
         return value
     if isinstance(value, dict) and layout.json != "content":
-        return {"type": kind, **value}  # layout D keeps the type beside the data
+        return {"type": kind, **value}  # the app keeps the type in a column beside the JSON
     fields = {c: row[c] for c in row if c in _FIELDS or c.startswith(_FIELD_PREFIXES)}
     parts = isinstance(value, dict) or (isinstance(value, list) and _all_objects(value))
     return {
@@ -158,7 +158,7 @@ def _message(
     if not text.strip():
         # An app's own column beside an empty item: the text is better than nothing.
         text = text_of(row.get("content")) if layout.json != "content" else ""
-    return tell(
+    return items_of(
         Message,
         key_of(CHATKIT.name, row["thread_id"], f"{row['id']}@{stamp(written)}"),
         text,

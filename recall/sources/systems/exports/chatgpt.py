@@ -24,7 +24,7 @@ from recall.sources.reading.content import (
     name,
     text_of,
 )
-from recall.sources.reading.rows import Skip, key_of, tell
+from recall.sources.reading.rows import Skip, items_of, key_of
 from recall.sources.reason import Reason
 from recall.sources.systems.exports import CHATGPT
 from recall.sources.systems.exports.export_files import Export, account
@@ -162,7 +162,7 @@ def _turn(message: dict[str, Any], node_id: str, frame: Frame) -> tuple[list[Ite
     facts = mapping(message.get("metadata"))
     files = [attached(f) for f in listing(facts.get("attachments")) if isinstance(f, dict)]
     recipient = text_of(message.get("recipient"))
-    item = tell(
+    item = items_of(
         Message,
         key,
         joined(_text(content), *files),

@@ -23,7 +23,7 @@ from recall.sources.reading.content import (
     name,
     text_of,
 )
-from recall.sources.reading.rows import Skip, key_of, short_hash, tell
+from recall.sources.reading.rows import Skip, items_of, key_of, short_hash
 from recall.sources.reason import Reason
 from recall.sources.systems.exports import CLAUDE
 from recall.sources.systems.exports.export_files import Export
@@ -137,7 +137,7 @@ def _message(
 ) -> list[Item]:
     role = _ROLES.get(text_of(message.get("sender")), "assistant")
     text, tools = _text(message, talk.hidden)
-    return tell(
+    return items_of(
         Message,
         key,
         text,

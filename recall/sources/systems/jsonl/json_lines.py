@@ -16,7 +16,7 @@ from recall.contract.values import Message, Note
 from recall.sources.reading.clock import instant, zone
 from recall.sources.reading.content import mapping, name, parsed, short_json, text_of
 from recall.sources.reading.files import file_fingerprint, modified
-from recall.sources.reading.rows import Skip, bounded, short_hash, tell
+from recall.sources.reading.rows import Skip, bounded, items_of, short_hash
 from recall.sources.reading.steps import Step, keys, resumed
 from recall.sources.reason import Reason
 from recall.sources.systems.jsonl import JSONL
@@ -123,7 +123,7 @@ def _memory(
     own = {**{field: name(row.get(field)) for field in _FIELDS[kind]}}
     more = {field: value for field, value in row.items() if field not in _OWN | own.keys()}
     facts = {"source": JSONL.name, "time_estimated": time is None or None}
-    return tell(
+    return items_of(
         kind,
         bounded(name(row.get("key")) or f"jsonl:{short_hash(row)}", 247),
         text_of(row.get("content")),

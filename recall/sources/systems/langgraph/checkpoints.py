@@ -19,7 +19,7 @@ from recall.sources.reading.clock import UNKNOWN, instant
 from recall.sources.reading.content import call, flatten, joined, listing, mapping, name, text_of
 from recall.sources.reading.extras import extra
 from recall.sources.reading.files import file_fingerprint
-from recall.sources.reading.rows import Skip, key_of, short_hash, tell
+from recall.sources.reading.rows import Skip, items_of, key_of, short_hash
 from recall.sources.reading.steps import Step, keys, resumed
 from recall.sources.reason import Reason
 from recall.sources.systems.langgraph import LANGGRAPH
@@ -141,7 +141,7 @@ class Checkpoints:
         if role == "system" and not self._hidden:
             return [Skip(Reason.SYSTEM_PROMPT, key)]
         facts = mapping(message.get("additional_kwargs"))
-        return tell(
+        return items_of(
             Message,
             key,
             text,

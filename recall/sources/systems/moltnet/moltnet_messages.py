@@ -7,7 +7,7 @@ from typing import Any
 from recall.contract.values import Message
 from recall.sources.reading.clock import UNKNOWN, instant
 from recall.sources.reading.content import joined, listing, mapping, name, short_json, text_of
-from recall.sources.reading.rows import Item, Skip, key_of, tell
+from recall.sources.reading.rows import Item, Skip, items_of, key_of
 from recall.sources.reason import Reason
 from recall.sources.systems.moltnet import MOLTNET
 
@@ -42,7 +42,7 @@ def moltnet_message(row: dict[str, Any], rooms: Rooms, removed: bool) -> list[It
     )
     parts = [part for part in listing(row.get("parts")) if isinstance(part, dict)]
     time = instant(row.get("created_at"))
-    return tell(
+    return items_of(
         Message,
         key,
         joined(*(_text(part) for part in parts)),

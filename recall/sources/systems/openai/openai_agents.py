@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from recall.contract.values import Message
 from recall.sources.reading.clock import UNKNOWN, instant, stamp, zone
 from recall.sources.reading.content import name, parsed, text_of
-from recall.sources.reading.rows import Skip, key_of, short_hash, tell
+from recall.sources.reading.rows import Skip, items_of, key_of, short_hash
 from recall.sources.reason import Reason
 from recall.sources.systems.openai import AGENTS, agent_tables
 from recall.sources.systems.openai.openai_items import openai_utterance
@@ -67,7 +67,7 @@ def _item(row: dict[str, Any], naive: tzinfo, hidden: bool) -> list[Item]:
     if utterance.reason:
         return [Skip(utterance.reason, key, text_of(item.get("type")))]
     time = instant(row.get("created_at"), naive)
-    return tell(
+    return items_of(
         Message,
         key,
         utterance.text,

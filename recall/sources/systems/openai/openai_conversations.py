@@ -17,7 +17,7 @@ from recall.contract.values import Message
 from recall.sources.reading.clock import UNKNOWN, instant
 from recall.sources.reading.content import mapping, name, text_of
 from recall.sources.reading.extras import extra
-from recall.sources.reading.rows import Skip, key_of, tell
+from recall.sources.reading.rows import Skip, items_of, key_of
 from recall.sources.reading.steps import Step, keys, resumed
 from recall.sources.reason import Reason
 from recall.sources.systems.openai import CONVERSATIONS
@@ -146,7 +146,7 @@ class Conversations:
         utterance = openai_utterance(item, self._hidden)
         if utterance.reason:
             return [Skip(utterance.reason, key, text_of(item.get("type")))]
-        return tell(
+        return items_of(
             Message,
             key,
             utterance.text,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from recall.contract.values import Message, Note
 from recall.sources.reading.clock import UNKNOWN, instant, stamp, zone
 from recall.sources.reading.content import joined, name, text_of
-from recall.sources.reading.rows import key_of, tell
+from recall.sources.reading.rows import items_of, key_of
 from recall.sources.systems.openzess import OPENZESS, openzess_schemas
 from recall.sources.tables.chapters import Chapter, TableSource
 from recall.sources.tables.pages import Beside, Select
@@ -76,7 +76,7 @@ def _message(row: dict[str, Any], naive: tzinfo) -> list[Item]:
     role, _, persona = text_of(row["role"]).partition(":")
     time = instant(row["time"], naive)
     created = time or instant(row.get("beside.created_at"), naive) or UNKNOWN
-    return tell(
+    return items_of(
         Message,
         key_of(OPENZESS.name, session, f"{row['id']}@{stamp(row['time'])}"),
         text_of(row["content"]),
@@ -92,7 +92,7 @@ def _message(row: dict[str, Any], naive: tzinfo) -> list[Item]:
 def _note(row: dict[str, Any], naive: tzinfo) -> list[Item]:
     time = instant(row.get("created_at"), naive)
     updated = instant(row.get("updated_at"), naive)
-    return tell(
+    return items_of(
         Note,
         key_of(OPENZESS.name, "note", row["id"]),
         text_of(row["content"]) or text_of(row.get("title")),
@@ -109,7 +109,7 @@ def _note(row: dict[str, Any], naive: tzinfo) -> list[Item]:
 
 def _persona(row: dict[str, Any], naive: tzinfo) -> list[Item]:
     time = instant(row.get("created_at"), naive)
-    return tell(
+    return items_of(
         Note,
         key_of(OPENZESS.name, "persona", f"{row['id']}@{stamp(row.get('created_at'))}"),
         joined(*(text_of(row.get(field)) for field in ("name", *_PERSONA))),

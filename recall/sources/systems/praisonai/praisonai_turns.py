@@ -17,7 +17,7 @@ from recall.sources.reading.content import (
     short_json,
     text_of,
 )
-from recall.sources.reading.rows import Item, Skip, key_of, short_hash, tell
+from recall.sources.reading.rows import Item, Skip, items_of, key_of, short_hash
 from recall.sources.reason import Reason
 from recall.sources.systems.praisonai import PRAISONAI
 
@@ -41,7 +41,7 @@ def praisonai_message(
     if role in {"system", "developer"} and not hidden:
         return [Skip(Reason.SYSTEM_PROMPT, key)]
     title = name(session.get("name"))
-    return tell(
+    return items_of(
         Message,
         key,
         text,

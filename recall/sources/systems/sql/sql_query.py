@@ -24,7 +24,7 @@ from recall.sources.catalog import Table
 from recall.sources.reading.clock import UNKNOWN, instant, zone
 from recall.sources.reading.content import flatten, mapping, name
 from recall.sources.reading.files import file_fingerprint
-from recall.sources.reading.rows import LONGEST_KEY, Skip, bounded, short_hash, tell
+from recall.sources.reading.rows import LONGEST_KEY, Skip, bounded, items_of, short_hash
 from recall.sources.reading.steps import Step, keys, resumed
 from recall.sources.reason import Reason
 from recall.sources.systems.sql import QUERIES
@@ -161,8 +161,8 @@ class QueryRows:
         content = flatten(row.get("content"))
         if kind == "note":
             titles = {"title": own["title"], "category": own["category"]}
-            return tell(Note, where, content, **titles, **common)
-        return tell(
+            return items_of(Note, where, content, **titles, **common)
+        return items_of(
             Message,
             where,
             content,
