@@ -379,7 +379,7 @@ def settings(database_url: str, way: Way, home: Path) -> Settings:
 def owner(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     """A plain connection of the database's owner, which no policy binds."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        path = f"{functions.read('public').path}, public"
+        path = f"{functions.read_functions('public').path}, public"
         connection.execute("select set_config('search_path', %s, false)", [path])
         yield connection
 

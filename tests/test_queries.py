@@ -50,7 +50,7 @@ def schema(databases: Databases, template: str) -> Iterator[psycopg.Connection[A
     """One database for all statements: none of them is run."""
     url = databases.create(template)
     with psycopg.connect(url, autocommit=True) as connection:
-        path = functions.read("public").path
+        path = functions.read_functions("public").path
         connection.execute("select set_config('search_path', %s, false)", [path])
         yield connection
     databases.drop(url)
@@ -77,7 +77,7 @@ def test_every_statement_is_understood_by_the_schema(
 
 
 def test_the_functions_can_be_defined_again(owner: psycopg.Connection[Any]) -> None:
-    owner.execute(functions.read("public").text.encode())
+    owner.execute(functions.read_functions("public").text.encode())
 
 
 def test_no_function_has_two_forms(owner: psycopg.Connection[Any]) -> None:

@@ -79,7 +79,7 @@ def connect(url: str, setting: str = "DATABASE_URL", seconds: float = SECONDS) -
 
 def failed(error: Exception, url: str, setting: str) -> Misconfigured:
     """Return the sentence for a connection that could not be made."""
-    said = words(error)
+    said = server_words(error)
     cure = next((cure for pattern, cure in CURES if re.search(pattern, said, re.I)), None)
     others = [name for name in _variables() if name in os.environ]
     where = " and ".join([setting, *others])
@@ -92,7 +92,7 @@ def _variables() -> list[str]:
     return sorted(o.envvar.decode() for o in pq.Conninfo.get_defaults() if o.envvar)
 
 
-def words(error: Exception) -> str:
+def server_words(error: Exception) -> str:
     """Return what the server or libpq said, in one line and without what psycopg puts around it."""
     if isinstance(error, UnicodeError):
         return "failed to resolve host: it is no name"

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     def _as_libpq_reads_it(cls, value: object, info: ValidationInfo) -> object:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         name = str(info.field_name).upper()
-        return urls.read(text, name) or None if isinstance(text, str) else value
+        return urls.read_url(text, name) or None if isinstance(text, str) else value
 
     @field_validator("home")
     @classmethod

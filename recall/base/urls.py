@@ -90,7 +90,7 @@ class Url:
         return f"postgresql://{login and login + '@'}{hosts}{path}{asked and '?' + asked}"
 
 
-def read(given: str, name: str = "DATABASE_URL") -> str:
+def read_url(given: str, name: str = "DATABASE_URL") -> str:
     """Return the Postgres URL in what was given, "" when there is nothing in it.
 
     Raises Misconfigured, which says of the setting `name` what is wrong and what to write.
@@ -120,10 +120,10 @@ def source(given: str, name: str = "The URL") -> str:
     text = unwrapped(given)
     scheme = _SCHEME.match(text)
     if _POSTGRES.match(text):
-        return read(text, name)
+        return read_url(text, name)
     if scheme is None and "://" not in given:
         # Never said back as a file that is not there: it may hold a password.
-        return read(text, name) if _CONNECTION.search(text) else given
+        return read_url(text, name) if _CONNECTION.search(text) else given
     kind = scheme[1].lower().partition("+")[0] if scheme else ""
     if kind not in {"mysql", "mariadb", "sqlite"}:
         raise Misconfigured(
@@ -234,7 +234,7 @@ def _parameters(text: str, name: str, quiet: bool) -> dict[str, str]:
     for part in filter(None, text.split("&")):
         key, equals, value = part.partition("=")
         key = _SPELLINGS.get(key.lower(), key.lower())
-        if key == "ssl" or (equals and key in known()):
+        if key == "ssl" or (equals and key in libpq_parameters()):
             given[key] = _decoded(value, "parameters", name)
         elif key not in _OF_DRIVERS:
             raise _unknown(key, name, quiet)
@@ -257,7 +257,7 @@ def _with_sslmode(given: dict[str, str], name: str) -> dict[str, str]:
 
 
 @cache
-def known() -> frozenset[str]:
+def libpq_parameters() -> frozenset[str]:
     """Return the names of the parameters that libpq knows."""
     from psycopg import pq
 
@@ -265,7 +265,7 @@ def known() -> frozenset[str]:
 
 
 def _unknown(key: str, name: str, quiet: bool) -> Misconfigured:
-    near = difflib.get_close_matches(key, known(), 1)
+    near = difflib.get_close_matches(key, libpq_parameters(), 1)
     shown = "" if quiet or not re.fullmatch(r"[a-z_]{2,30}", key) else f" {key}"
     said = f"did you mean {near[0]}?" if near else "take it out."
     return Misconfigured(f"{name} has a parameter{shown} that Postgres does not know; {said}")

@@ -12,7 +12,7 @@ from recall import __version__
 from recall.bench.bench_server import served
 from recall.bench.corpus import made_up, questions, read_corpus
 from recall.bench.figures import Embedding, Results, figure
-from recall.bench.floors import connect
+from recall.bench.floors import plain_connection
 from recall.bench.growth import measure_point, measure_tenants
 from recall.bench.ingest import MOST_ROWS, measure_ingest
 from recall.bench.load import Loader, embedded_texts
@@ -206,7 +206,7 @@ class _Run:
         )
 
     def _machine(self) -> dict[str, Any]:
-        with connect(self._service) as connection:
+        with plain_connection(self._service) as connection:
             ((version, vector, buffers),) = connection.execute(SERVER).fetchall()
         return {
             "recall": __version__,

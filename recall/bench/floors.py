@@ -111,13 +111,14 @@ def nearest(service: Service, texts: Sequence[str]) -> list[Statement]:
     return [Statement(statement, (vector, vector)) for vector in vectors]
 
 
-def connect(service: Service, caller: Caller | None = None) -> psycopg.Connection[Any]:
+def plain_connection(service: Service, caller: Caller | None = None) -> psycopg.Connection[Any]:
     """Return a plain connection: of the owner, or as a question of `caller` runs."""
     connection = psycopg.connect(service.settings.direct_url, autocommit=True)
     speak_binary(connection)
     row = connection.execute(query("vector_schema")).fetchone()
     vector = row[0] if row else "public"
-    path = f"{functions.read(vector).path}, {vector}"  # a scratch database: nobody else is here
+    # A scratch database: nobody else is here, and pgvector's schema may be on the path.
+    path = f"{functions.read_functions(vector).path}, {vector}"
     connection.execute("select set_config('search_path', %s, false)", [path])
     if caller is not None:
         connection.execute(
@@ -130,7 +131,7 @@ def connect(service: Service, caller: Caller | None = None) -> psycopg.Connectio
 
 def connect_for_hnsw(service: Service) -> psycopg.Connection[Any]:
     """Return an owner's connection that walks HNSW, however few rows there are."""
-    connection = connect(service)
+    connection = plain_connection(service)
     connection.execute(f"set hnsw.ef_search = {EF_SEARCH}".encode())
     for other in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
         connection.execute(f"set {other} = off".encode())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from recall.bench.corpus import questions
 from recall.bench.figures import Point, Tenants, figure
-from recall.bench.floors import connect
+from recall.bench.floors import plain_connection
 from recall.bench.ingest import indexed
 from recall.bench.load import Loader, settle, take_away
 from recall.bench.quality import measure_quality, with_bare
@@ -45,7 +45,7 @@ async def measure_point(asking: Asking, questions: int, size: int, loaded: Loade
     (asked, *_) = await asking.measure("hybrid", 1, questions)
     quality = await measure_quality(service, caller, asking.fresh, questions)
     quality = await with_bare(service, caller, asking.fresh, quality)
-    with connect(service) as connection:
+    with plain_connection(service) as connection:
         by_method = dict(connection.execute(INDEX_BYTES).fetchall())
         ((everything,),) = connection.execute(ALL_BYTES).fetchall()
     return Point(

@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from recall.bench.figures import Ingest, figure
-from recall.bench.floors import connect
+from recall.bench.floors import plain_connection
 from recall.bench.load import InMemory, store
 from recall.memory import keys
 from recall.sources.opening import open_source
@@ -63,7 +63,7 @@ def indexed(loaded: Loaded) -> Figure:
 def copy_bare(service: Service, messages: Sequence[Message]) -> float:
     """Copy the rows into a bare table; return the seconds, the commit included."""
     rows = [(m.session_id, m.role, m.author, m.key, m.content, m.created_at) for m in messages]
-    with connect(service) as connection:
+    with plain_connection(service) as connection:
         connection.execute(
             "create table bare (session text, role text, author text, key text, content text,"
             " created_at timestamptz)"

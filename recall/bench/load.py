@@ -13,7 +13,7 @@ import numpy as np
 from psycopg import sql
 
 from recall.bench.corpus import ADDED
-from recall.bench.floors import connect
+from recall.bench.floors import plain_connection
 from recall.embedding import Model
 from recall.indexing import graph
 from recall.indexing.jobs import Job
@@ -214,13 +214,13 @@ def embedded_texts(embedder: Embedder, messages: Sequence[Message]) -> list[str]
 def take_away(service: Service) -> None:
     """Drop the HNSW index, as a load into an empty one does."""
     index = sql.Identifier("recall", f"embedding_{service.profile.id}_hnsw")
-    with connect(service) as connection:
+    with plain_connection(service) as connection:
         connection.execute(sql.SQL("drop index {}").format(index))
 
 
 def settle(service: Service) -> None:
     """Do at once what autovacuum does within minutes, so that no measurement meets it."""
-    with connect(service) as connection:
+    with plain_connection(service) as connection:
         for (table,) in connection.execute(TABLES).fetchall():
             statement = sql.SQL("vacuum analyze {}").format(sql.Identifier("recall", table))
             connection.execute(statement)

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recall.bench.figures import Quality, figure
-from recall.bench.floors import Statement, connect, connect_for_hnsw, nearest, rows, statements_of
+from recall.bench.floors import (
+    Statement,
+    connect_for_hnsw,
+    nearest,
+    plain_connection,
+    rows,
+    statements_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +77,7 @@ async def measure_quality(
     `part` below 1 asks so large a part of the memories, within a scope in time.
     """
     texts = list(islice(fresh, min(questions, MOST_QUESTIONS)))
-    with connect(service) as owner, connect(service, caller) as plain:
+    with plain_connection(service) as owner, plain_connection(service, caller) as plain:
         owner.execute("set enable_indexscan = off")
         span, scope = ALWAYS, {}
         if part < 1:
@@ -100,7 +107,7 @@ async def with_bare(
     span = {"since": ALWAYS[0], "until": ALWAYS[1]}
     values = {**span, "profile": service.profile.id, "tenant": caller.tenant}
     walked = []
-    with connect(service) as owner, connect_for_hnsw(service) as walking:
+    with plain_connection(service) as owner, connect_for_hnsw(service) as walking:
         owner.execute("set enable_indexscan = off")
         for bare in nearest(service, list(islice(fresh, found.questions))):
             best = _nearest(owner, values, bare)

@@ -15,7 +15,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from recall.bench.figures import Asked, Timings, figure
-from recall.bench.floors import connect, connect_for_hnsw, nearest, statements_of, time_statements
+from recall.bench.floors import (
+    connect_for_hnsw,
+    nearest,
+    plain_connection,
+    statements_of,
+    time_statements,
+)
 from recall.contract.errors import RecallError
 from recall.contract.values import Question
 
@@ -64,7 +70,8 @@ class Asking:
         sides = dict.fromkeys((*paths, "sql", "embed", "hnsw"), Timings())
         with ExitStack() as stack:
             plain = [
-                stack.enter_context(connect(self.service, self.caller)) for _ in range(clients)
+                stack.enter_context(plain_connection(self.service, self.caller))
+                for _ in range(clients)
             ]
             walks = [stack.enter_context(connect_for_hnsw(self.service)) for _ in range(clients)]
             await asyncio.to_thread(_warm, plain, statements, walks, bare)

@@ -87,7 +87,7 @@ class Database:
         except psycopg.OperationalError as error:
             raise Misconfigured(f"The database does not answer: {error}".strip()) from error
         if vector is not None:
-            self._search_path = functions.read(vector).path
+            self._search_path = functions.read_functions(vector).path
 
     async def close(self) -> None:
         """Close every connection; a unit that was given up is not waited for long."""

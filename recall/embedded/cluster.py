@@ -91,7 +91,7 @@ def alive(server: Server) -> bool:
     return True
 
 
-def create(server: Server) -> None:
+def create_cluster(server: Server) -> None:
     """Make the cluster; raises Misconfigured with the reason when that cannot be done here."""
     # A half-made cluster of an interrupted first start has no PG_VERSION and nothing to lose.
     for entry in server.data.iterdir():

@@ -88,7 +88,7 @@ def _start(server: Server, database: str) -> Use:
         fcntl.flock(lock, fcntl.LOCK_SH)
         try:
             if not (server.data / "PG_VERSION").exists():
-                cluster.create(server)
+                cluster.create_cluster(server)
             cluster.check_major(server)
             if not cluster.answers(server):
                 if alone:
@@ -211,7 +211,7 @@ def _ensure_keeper(server: Server) -> None:
     )
 
 
-def keep(server: Server) -> None:
+def keep_server(server: Server) -> None:
     """Wait until nobody uses the server, then stop it. The body of the keeper process."""
     with lock_file(server.root / "keeper.lock") as post:
         try:
@@ -234,4 +234,4 @@ def keep(server: Server) -> None:
 
 
 if __name__ == "__main__":
-    keep(Server(Path(sys.argv[1]), Path(sys.argv[2]), next(iter(sys.argv[3:]), None)))
+    keep_server(Server(Path(sys.argv[1]), Path(sys.argv[2]), next(iter(sys.argv[3:]), None)))

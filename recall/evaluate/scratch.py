@@ -54,7 +54,7 @@ def _execute(url: str, statement: sql.Composed) -> None:
             "one; grant it createdb, or unset DATABASE_URL to measure on the embedded Postgres."
         ) from error
     except psycopg.Error as error:
-        raise Unavailable(f"The scratch database: {connecting.words(error)}.") from error
+        raise Unavailable(f"The scratch database: {connecting.server_words(error)}.") from error
 
 
 def _renamed(url: str, database: str) -> str:

@@ -107,7 +107,7 @@ async def _builder(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection[
             url, autocommit=True, connect_timeout=15, application_name="recall"
         ) as connection:
             vector = await fetch_value(connection, query("vector_schema"))
-            path = functions.read(vector or "public").path
+            path = functions.read_functions(vector or "public").path
             await connection.execute(query("build_path"), [path])
             if not await fetch_value(connection, query("lock_build")):
                 yield None

@@ -32,7 +32,7 @@ async def reached(settings: Settings, writes: bool = True) -> AsyncIterator[Addr
     recall, and Unavailable where none answers.
     """
     if not settings.embedded:
-        await preflight.check(settings.pooled_url, settings.direct_url, writes)
+        await preflight.check_server(settings.pooled_url, settings.direct_url, writes)
         yield Address(settings.pooled_url, settings.direct_url, None)
         return
     use = await asyncio.to_thread(keeper.start, settings.home)

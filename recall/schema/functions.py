@@ -57,7 +57,7 @@ class Functions:
         return {name for group in _GRANTED.findall(self.text) for name in re.split(r",\s*", group)}
 
 
-def read(vector: str, folder: Path = SQL / "functions") -> Functions:
+def read_functions(vector: str, folder: Path = SQL / "functions") -> Functions:
     """Return the functions of `folder` for a database with pgvector in the schema `vector`.
 
     Raises Misconfigured when that schema's name cannot be written into them.

@@ -52,7 +52,7 @@ def transaction(url: str) -> Iterator[Connection]:
 
 def _told(error: psycopg.Error) -> RecallError:
     """Return the error of recall's tree for one of psycopg's, with what to do about it."""
-    said = connecting.words(error)
+    said = connecting.server_words(error)
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return SchemaRefused(
             "The schema must be brought up to date, and the database is read-only; "

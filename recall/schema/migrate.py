@@ -80,7 +80,7 @@ def migrate(url: str) -> list[str]:
             log.info("Applied migration %s", migration.name)
         if not ledger.newer:
             shape.mend(connection, vector)
-        functions.define(connection, functions.read(vector, SQL / "functions"))
+        functions.define(connection, functions.read_functions(vector, SQL / "functions"))
         return [migration.name for migration in ledger.pending]
 
 
@@ -130,7 +130,7 @@ def prune(url: str) -> list[str]:
     """Drop the functions of all other versions, which must no longer run; return the statements."""
     with transaction(url) as connection:
         connection.execute(query("lock_migrations"))
-        own = functions.read(prepare(connection), SQL / "functions").schema
+        own = functions.read_functions(prepare(connection), SQL / "functions").schema
         cursor = connection.cursor(row_factory=scalar_row)
         drops: list[str] = cursor.execute(query("other_functions"), {"own": own}).fetchall()
         for statement in drops:
@@ -207,6 +207,6 @@ def _differences(connection: Connection) -> tuple[list[str], list[str]]:
     ledger, vector = _known(connection)
     # A newer version knows parts that this code's list does not have: only it can say what is lost.
     parts, beyond = ([], []) if ledger.newer else shape.compared(connection, vector)
-    wanted = functions.read(vector, SQL / "functions")
+    wanted = functions.read_functions(vector, SQL / "functions")
     lacking = functions.lacking(connection, wanted)
     return [*parts, *(f"create function {wanted.schema}.{name}" for name in lacking)], beyond

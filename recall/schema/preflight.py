@@ -31,7 +31,7 @@ PATIENCE = connecting.SECONDS + 1.5
 OLDEST_POSTGRES = 140000
 
 
-async def check(url: str, direct: str, writes: bool = True) -> None:
+async def check_server(url: str, direct: str, writes: bool = True) -> None:
     """Raise Misconfigured when recall cannot run on `url`, with `direct` for its schema.
 
     `writes` is whether the caller stores anything. Takes up to PATIENCE seconds where nobody
@@ -70,8 +70,9 @@ def _facts(connection: connecting.Connection) -> Facts:
     try:
         return connection.cursor(row_factory=dict_row).execute(query("preflight")).fetchone() or {}
     except psycopg.Error as error:
+        said = connecting.server_words(error)
         raise Misconfigured(
-            f"The server does not answer as Postgres 14 or later does: {connecting.words(error)}."
+            f"The server does not answer as Postgres 14 or later does: {said}."
         ) from error
 
 

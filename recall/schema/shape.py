@@ -102,7 +102,7 @@ def mend(connection: Connection, vector: str) -> None:
     for part in parts:
         log.info("Lost: %s", named(part))
         try:
-            for statement in repair(part):
+            for statement in statements_that_make(part):
                 connection.execute(statement.encode())
         except (psycopg.errors.InsufficientPrivilege, psycopg.OperationalError):
             raise
@@ -129,7 +129,7 @@ def irreplaceable(parts: Iterable[str]) -> list[str]:
     ]
 
 
-def repair(part: str) -> list[str]:
+def statements_that_make(part: str) -> list[str]:
     """Return the statements that make `part` again."""
     cleared = [then for pattern, to in _IN_THE_WAY for then in _cleared(pattern, to, part)]
     return [*cleared, part]

@@ -76,8 +76,8 @@ PLAIN = f"postgresql://ann:{SECRET}@h/db"
     ],
 )
 def test_what_is_pasted_is_read(pasted: str, read: str) -> None:
-    assert urls.read(pasted) == read
-    assert urls.read(read) == read
+    assert urls.read_url(pasted) == read
+    assert urls.read_url(read) == read
 
 
 @pytest.mark.parametrize(
@@ -145,21 +145,21 @@ def test_whatever_is_pasted_only_a_sentence_without_the_password_comes_out(
 ) -> None:
     password = f"Zq7{inside}xK2"
     pasted = wrap.format(f"{scheme}ann:{password}{behind}")
-    for read in (urls.read, urls.source):
+    for read in (urls.read_url, urls.source):
         try:
             found = read(pasted)
         except Misconfigured as error:
             assert "Zq7" not in str(error) and "xK2" not in str(error), str(error)
         else:
             assert read(found) == found
-            if read is urls.read and found:
-                assert urls.read(urls.direct(found)) == urls.direct(found)
+            if read is urls.read_url and found:
+                assert urls.read_url(urls.direct(found)) == urls.direct(found)
                 assert "Zq7" not in urls.hosts_of(found)
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for read in (urls.read, urls.source):
+    for read in (urls.read_url, urls.source):
         try:
             read(text)
         except Misconfigured as error:
@@ -170,7 +170,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_a_password_that_is_encoded_arrives_as_it_is(password: str) -> None:
     if set(password) <= {"*", "\u2022"}:
         return
-    found = urls.read(f"psql 'postgresql://ann:{quote(password, safe='')}@h/db'")
+    found = urls.read_url(f"psql 'postgresql://ann:{quote(password, safe='')}@h/db'")
     assert conninfo_to_dict(found)["password"] == password
     assert unquote(urlsplit(found).password or "") == password
 
@@ -180,7 +180,7 @@ def test_what_libpq_reads_is_read_as_libpq_reads_it_or_refused(rest: str) -> Non
     text = f"postgresql://{rest}"
     try:
         theirs = conninfo_to_dict(text)
-        ours = conninfo_to_dict(urls.read(text))
+        ours = conninfo_to_dict(urls.read_url(text))
     except (psycopg.Error, Misconfigured):
         return
     empty = {None, ""}

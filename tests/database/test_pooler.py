@@ -128,10 +128,10 @@ async def test_a_schema_url_that_leads_through_the_pooler_is_said(
 ) -> None:
     for direct, warned in ((pooled.direct_url, False), (pooled.pooled_url, True)):
         caplog.clear()
-        await preflight.check(pooled.pooled_url, direct)
+        await preflight.check_server(pooled.pooled_url, direct)
         assert ("Set DATABASE_DIRECT_URL to the server itself" in caplog.text) is warned
     caplog.clear()
-    await preflight.check(pooled.pooled_url, pooled.pooled_url, writes=False)
+    await preflight.check_server(pooled.pooled_url, pooled.pooled_url, writes=False)
     assert not caplog.text, "who only reads listens to nobody"
 
 

@@ -78,7 +78,9 @@ def large(databases: Databases) -> Iterator[str]:
     url = databases.create()
     migrate.migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"set search_path = {functions.read('public').path}, public".encode())
+        connection.execute(
+            f"set search_path = {functions.read_functions('public').path}, public".encode()
+        )
         connection.execute("select create_profile('tiny', 'r', %s, '1', true)", [DIMENSION])
         connection.execute("drop index embedding_1_hnsw")
         connection.execute(FILL.encode())
@@ -92,7 +94,7 @@ def unit(large: str) -> Iterator[psycopg.Connection[Any]]:
     """A transaction of tenant 1, as every question runs."""
     with psycopg.connect(large) as connection:
         values = {"tenant": "1", "user": "", "writes": True, "timeout": "30s"}
-        values["search_path"] = functions.read("public").path
+        values["search_path"] = functions.read_functions("public").path
         connection.execute(query("enter_unit"), values)
         yield connection
         connection.rollback()

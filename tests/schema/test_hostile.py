@@ -153,7 +153,7 @@ def test_the_traps_work_on_a_path_through_public(mined: str, statement: str) -> 
 
 async def test_nothing_that_recall_does_springs_a_trap(mined: str, model: Model) -> None:
     settings = Settings.load(database_url=mined)
-    await preflight.check(mined, mined)
+    await preflight.check_server(mined, mined)
     assert migrate.migrate(mined)
     migrate.check(mined)
     assert not sprung(mined), "at a first start"
@@ -193,7 +193,7 @@ async def test_nothing_that_recall_does_springs_a_trap(mined: str, model: Model)
         with safely(mined) as connection:
             for taken in (
                 "drop policy own_rows on recall.memory",
-                f"drop function {functions.read('public').schema}.evidence",
+                f"drop function {functions.read_functions('public').schema}.evidence",
                 f"drop index recall.embedding_{profile.id}_hnsw",
                 "delete from recall.embedding where chunk_id % 2 = 0",
                 "update recall.word_count set chunks = 9",
@@ -224,7 +224,7 @@ def test_no_privileged_function_looks_where_others_may_create(mined: str) -> Non
             " join pg_namespace as n on n.oid = p.pronamespace"
             " where n.nspname ~ '^recall' and p.prosecdef order by 1"
         ).fetchall()
-    path = f"search_path={functions.read('public').path}"
+    path = f"search_path={functions.read_functions('public').path}"
     assert [(name, config) for name, config in found] == [
         ("compact", [path]),
         ("evidence", [path]),
@@ -233,7 +233,7 @@ def test_no_privileged_function_looks_where_others_may_create(mined: str) -> Non
 
 def test_what_belongs_to_recall_is_called_by_nobody_else(mined: str) -> None:
     migrate.migrate(mined)
-    schema = functions.read("public").schema
+    schema = functions.read_functions("public").schema
     with safely(mined) as admin:
         admin.execute("grant usage on schema recall to app")  # for `--trigger`
     with psycopg.connect(mined.replace("postgres@", "app@"), autocommit=True) as app:

@@ -155,7 +155,7 @@ def test_recall_lives_beside_an_applications_tables(empty_url: str) -> None:
     run(empty_url, "create schema extensions; create extension vector schema extensions")
     migrate.migrate(empty_url)
     assert rows(empty_url, "select count(*) from pg_class where relname = 'memory'") == [(2,)]
-    path = functions.read("extensions").path
+    path = functions.read_functions("extensions").path
     run(empty_url, f"set search_path = {path}; select create_profile('m','r',8,'1',true)")
     assert migrate.differences(empty_url) == ([], [])
 

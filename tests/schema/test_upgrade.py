@@ -83,7 +83,7 @@ def test_an_old_version_that_restarts_leaves_the_new_ones_functions_alone(
         version(folder.name)
         migrate.migrate(empty_url)
     takes = dict(rows(empty_url, EVIDENCE))
-    by_version = [functions.read("public", f / "functions").schema for f in (old, new)]
+    by_version = [functions.read_functions("public", f / "functions").schema for f in (old, new)]
     assert takes == {by_version[0]: 10, by_version[1]: 11}
 
 
@@ -103,7 +103,7 @@ async def test_both_versions_answer_by_their_own_functions(
     new = version("new")
     change(new, "select count(*) into pending\n", "select count(*) + 77 into pending\n")
     migrate.migrate(settings.pooled_url)
-    newer = functions.read("public", new / "functions")
+    newer = functions.read_functions("public", new / "functions")
     monkeypatch.setattr(functions, "read", lambda *_: newer)
     other = Database(settings.pooled_url, settings)
     await other.open()
@@ -177,7 +177,7 @@ def as_it_was(empty_url: str, version: Callable[[str], Path]) -> str:
         patch.setattr("recall.schema.shape.mend", lambda *_: None)
         patch.setattr("recall.schema.functions.define", lambda *_: None)
         migrate.migrate(empty_url)
-    text = functions.read("public").text.replace("recall_service;", "public;")
+    text = functions.read_functions("public").text.replace("recall_service;", "public;")
     with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute("set search_path = recall, public")
         connection.execute("set check_function_bodies = off")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from recall.base.connecting import words
+from recall.base.connecting import server_words
 from recall.contract.errors import SourceUnreadable
 from recall.sources.catalog import Catalog, Column, Table
 from recall.sources.tables.dialect import least
@@ -49,7 +49,7 @@ def open_postgres(url: str, origin: str) -> Iterator[SourceDatabase]:
         ) as opened:
             yield Postgres(opened)
     except (psycopg.Error, UnicodeError) as error:
-        raise SourceUnreadable(f"{origin} cannot be read: {words(error)}.") from error
+        raise SourceUnreadable(f"{origin} cannot be read: {server_words(error)}.") from error
 
 
 class Postgres:
