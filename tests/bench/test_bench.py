@@ -94,7 +94,7 @@ def test_a_run_that_fails_leaves_nothing(here: str, monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise Invalid("no figure today")
 
-    monkeypatch.setattr("recall.bench.benchmark.measure", fail)
+    monkeypatch.setattr("recall.bench.benchmark.compare_with_library", fail)
     told = CliRunner().invoke(app, ["bench", *TINY])
     assert (told.exit_code, "no figure today" in told.output) == (1, True)
     assert scratch_databases(here) == []

@@ -104,7 +104,7 @@ async def test_both_versions_answer_by_their_own_functions(
     change(new, "select count(*) into pending\n", "select count(*) + 77 into pending\n")
     migrate.migrate(settings.pooled_url)
     newer = functions.read_functions("public", new / "functions")
-    monkeypatch.setattr(functions, "read", lambda *_: newer)
+    monkeypatch.setattr(functions, "read_functions", lambda *_: newer)
     other = Database(settings.pooled_url, settings)
     await other.open()
     for _ in range(2):
