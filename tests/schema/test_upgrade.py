@@ -203,7 +203,7 @@ async def test_a_database_of_before_is_upgraded_under_what_runs(
         connection.execute("set search_path = recall, public")
         connection.execute("select lexeme_of(1, 'x')")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("select short_json()")
+            connection.execute("select compact()")
     database = Database(as_it_was, Settings.load(database_url=as_it_was))
     await database.open()
     assert not any(f.found for f in await doctor.examine(database, fix=False))
