@@ -106,8 +106,8 @@ async def ask_set(
     outcomes = []
     for asked in chosen.questions:
         ranked, took = await rank(callers[asked.conversation], asked.query)
-        recall = {k: recall_at(ranked, asked.evidence, k) for k in DEPTHS}
-        first = reciprocal_rank(ranked, asked.evidence)
+        recall = {k: recall_at(ranked, asked.relevant, k) for k in DEPTHS}
+        first = reciprocal_rank(ranked, asked.relevant)
         outcomes.append(Outcome(asked.category, recall, first, took))
         advance()
     return outcomes

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 RESAMPLES = 2_000
 
 
-def recall_at(ranked: Sequence[str], evidence: Collection[str], k: int) -> float:
-    """Return the share of `evidence` among the first `k` of `ranked`, in [0, 1]."""
-    return len(set(ranked[:k]) & set(evidence)) / len(evidence)
+def recall_at(ranked: Sequence[str], relevant: Collection[str], k: int) -> float:
+    """Return the share of the `relevant` keys among the first `k` of `ranked`, in [0, 1]."""
+    return len(set(ranked[:k]) & set(relevant)) / len(relevant)
 
 
-def reciprocal_rank(ranked: Sequence[str], evidence: Collection[str]) -> float:
-    """Return 1 / the place of the first evidence in `ranked`, 0 when there is none."""
-    return next((1 / place for place, key in enumerate(ranked, 1) if key in evidence), 0.0)
+def reciprocal_rank(ranked: Sequence[str], relevant: Collection[str]) -> float:
+    """Return 1 / the place of the first relevant key in `ranked`, 0 when there is none."""
+    return next((1 / place for place, key in enumerate(ranked, 1) if key in relevant), 0.0)
 
 
 def interval(values: Sequence[float], share: float = 0.95) -> tuple[float, float]:

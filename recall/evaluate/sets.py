@@ -1,4 +1,4 @@
-"""Evaluation sets: conversations with questions whose evidence is known.
+"""Evaluation sets: conversations with questions whose relevant memories are known.
 
 One JSON object a line: a message or a note with the `conversation` it belongs to, or
 `{"type": "question", conversation, query, evidence: [keys], category}`.
@@ -26,7 +26,7 @@ class JudgedQuestion:
 
     conversation: str
     query: str
-    evidence: frozenset[str]
+    relevant: frozenset[str]
     category: str
 
 
@@ -66,13 +66,13 @@ def _add(chosen: EvaluationSet, line: str, where: str) -> None:
         value = json.loads(line)
         kind, conversation = value.pop("type"), value.pop("conversation")
         if kind == "question":
-            evidence = frozenset(value["evidence"])
+            relevant = frozenset(value["evidence"])
             category = str(value.get("category") or "")
             chosen.questions.append(
-                JudgedQuestion(conversation, value["query"], evidence, category)
+                JudgedQuestion(conversation, value["query"], relevant, category)
             )
         elif not value.get("content", "x"):
-            return  # an empty turn: recall stores none, and no question has one as evidence
+            return  # an empty turn: recall stores none, and no question names one
         elif kind == "message":
             chosen.messages.setdefault(conversation, []).append(Message(**value))
         elif kind == "note":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recall.embedding import Embedder
 
 
-def test_recall_is_the_share_of_the_evidence_among_the_first_k() -> None:
+def test_recall_is_the_share_of_the_relevant_among_the_first_k() -> None:
     ranked = ["a", "b", "c", "d"]
     assert recall_at(ranked, {"a"}, 1) == 1
     assert recall_at(ranked, {"b"}, 1) == 0
@@ -86,7 +86,7 @@ def test_a_set_is_read_by_conversation(set_file: Path) -> None:
     found = read_set(set_file)
     assert found.conversations == ["c1", "c2"]
     assert [m.key for m in found.messages["c1"]] == ["k1", "k2"]
-    assert [q.evidence for q in found.questions] == [{"k2"}, {"k1"}]
+    assert [q.relevant for q in found.questions] == [{"k2"}, {"k1"}]
 
 
 @pytest.mark.parametrize(
