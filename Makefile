@@ -4,15 +4,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# More workers than two cores, for many tests wait; the longest files begin (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 # Serve on http://127.0.0.1:8000 with an embedded Postgres, a worker and a sample history.
 .PHONY: run
 run: $(VENV)/.installed
 	$(BIN)/recall serve
 
-# Run every test, two files at a time.
+# Run every test, three files at a time.
 .PHONY: test
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
+
+# In seconds: the tests that need neither a server nor a model, with fewer made-up examples.
+.PHONY: test-fast
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m light --hypothesis-profile fast
+
+# Every test, counting which lines and branches of database, worker, caller and forget they reach;
+# fails below the floor in pyproject.toml.
+.PHONY: coverage
+coverage: $(VENV)/.installed-dev
+	$(PYTEST) --cov --cov-report=term-missing
 
 # Every test again, as if the database were Neon's: traffic through TLS and PgBouncer in transaction
 # mode, migrations and listening through TLS. Needs the commands pgbouncer and openssl.
@@ -20,7 +34,7 @@ test: $(VENV)/.installed-dev
 test-neon: $(VENV)/.installed-dev
 	@command -v pgbouncer >/dev/null || { echo "PgBouncer is not installed; Debian: apt install pgbouncer" >&2; exit 1; }
 	@command -v openssl >/dev/null || { echo "openssl is not installed; Debian: apt install openssl" >&2; exit 1; }
-	TEST_NEON=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	TEST_NEON=1 $(PYTEST)
 
 # Every test against a server elsewhere: make neon DATABASE_URL=postgresql://…; its role must be
 # allowed to create databases, which are dropped again. A pooled URL of Neon is used for traffic,
@@ -28,7 +42,7 @@ test-neon: $(VENV)/.installed-dev
 .PHONY: neon
 neon: $(VENV)/.installed-dev
 	@test -n "$(DATABASE_URL)" || { echo "Give a database: make neon DATABASE_URL=postgresql://…" >&2; exit 1; }
-	@TEST_DATABASE_URL='$(DATABASE_URL)' $(BIN)/python -m pytest -n 2 --dist loadfile
+	@TEST_DATABASE_URL='$(DATABASE_URL)' $(PYTEST)
 
 # Lint, formatting and types.
 .PHONY: check

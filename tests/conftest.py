@@ -43,6 +43,7 @@ from recall.chaos.neon import Neon
 from recall.database.units import Database
 from recall.embedded import keeper
 from recall.embedding import Model, open_embedder
+from recall.embedding.identity import ModelIdentity, open_folder
 from recall.indexing import profiles
 from recall.indexing.recipe import RECIPE
 from recall.indexing.worker import Worker
@@ -51,20 +52,25 @@ from recall.retrieval.search import Searcher
 from recall.schema import functions, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     import numpy as np
 
     from recall.database.caller import Caller
     from recall.embedding import Embedder
+    from recall.embedding.embedder import Vectors
     from recall.indexing.profiles import Profile
 
 for name in list(os.environ):
     if name.startswith(("RECALL_", "DATABASE_", "PG")):
         del os.environ[name]
 
+# Several workers share few cores: torch's threads sleep while they wait, instead of spinning.
+os.environ["OMP_WAIT_POLICY"] = "passive"
+
 #: The engine that most machines choose, taken at its word; test_embedding.py tries the others.
 ENGINE = "cpu-int8"
+DIMENSION = 384  # of the packaged model's vectors
 
 #: A developer's own `.env` is not for tests.
 Settings.model_config["env_file"] = None
@@ -84,7 +90,48 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "explore", hypothesis.settings.get_profile("default"), max_examples=500, derandomize=False
 )
+# make test-fast
+hypothesis.settings.register_profile(
+    "fast", hypothesis.settings.get_profile("default"), max_examples=3
+)
 hypothesis.settings.load_profile("default")
+
+
+#: The files that work or wait for longest. They begin first, so that none is left for a worker
+#: alone when the others have done everything else (`--no-loadscope-reorder`).
+LONGEST = (
+    "chaos/test_chaos.py",
+    "embedding/test_embedding.py",
+    "test_notebooks.py",
+    "embedded/test_keeper.py",
+    "bench/test_bench.py",
+    "chaos/test_front_service.py",
+    "schema/test_shape.py",
+    "database/test_units.py",
+    "runtime/test_start.py",
+    "retrieval/test_search.py",
+    "sources/test_sources_mutated.py",
+    "indexing/test_worker.py",
+    "test_journeys.py",
+    "schema/test_restore.py",
+)
+
+
+#: Where servers and models come from: a test that needs none of these fixtures is light.
+HEAVY = {
+    *("home", "models", "own_home", "made", "sleeper"),  # here and of the embedded server
+    *("here", "elsewhere", "plain_owner"),  # clusters of a file's own
+    *("shelf", "packaged"),  # models of a file's own
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+    for item in items:
+        if HEAVY.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("light")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -128,9 +175,19 @@ def remove_home(home: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def home() -> Iterator[Path]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is derived from models, once for all workers: the first derives and the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def home(models: Path) -> Iterator[Path]:
     """RECALL_HOME of the whole run."""
     home = make_home()
+    (home / "models").symlink_to(models)
     yield home
     remove_home(home)
 
@@ -228,7 +285,7 @@ class Databases:
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.maintenance, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement.encode())
 
 
 @pytest.fixture(scope="session")
@@ -248,16 +305,25 @@ def empty_url(databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def embedder(home: Path) -> Embedder:
-    """The default model, loaded once."""
-    return Remembering(open_embedder(Settings().model, home, ENGINE))
+def identity() -> ModelIdentity:
+    """The packaged model's, told from its files: a database is made ready without a model."""
+    folder = open_folder(Settings().model)
+    return ModelIdentity(folder.name, folder.revision, DIMENSION)
+
+
+@pytest.fixture(scope="session")
+def embedder(home: Path, identity: ModelIdentity) -> Embedder:
+    """The packaged model, loaded once."""
+    opened = open_embedder(Settings().model, home, ENGINE)
+    assert opened.identity == identity
+    return Remembering(opened)
 
 
 @pytest.fixture
-def prepared_home(home: Path, embedder: Embedder) -> Iterator[Path]:
+def prepared_home(models: Path, embedder: Embedder) -> Iterator[Path]:
     """A home of the test's own, without a Postgres yet, its model derived already."""
     prepared = make_home()
-    shutil.copytree(home / "models", prepared / "models")
+    (prepared / "models").symlink_to(models)
     yield prepared
     remove_home(prepared)
 
@@ -272,7 +338,7 @@ class Remembering:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def embed_documents(self, texts: list[str]) -> np.ndarray:
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
         import numpy as np
 
         new = list(dict.fromkeys(text for text in texts if text not in self._known))
@@ -284,12 +350,12 @@ class Remembering:
 
 
 @pytest.fixture(scope="session")
-def template(databases: Databases, embedder: Embedder) -> str:
+def template(databases: Databases, identity: ModelIdentity) -> str:
     """The name of a migrated database with its profile, to be cloned."""
-    return prepare(databases, embedder)
+    return prepare(databases, identity)
 
 
-def prepare(databases: Databases, embedder: Embedder) -> str:
+def prepare(databases: Databases, identity: ModelIdentity) -> str:
     """Make a migrated database with its profile and return its name."""
     url = databases.create()
     migrate.migrate(url)
@@ -297,7 +363,7 @@ def prepare(databases: Databases, embedder: Embedder) -> str:
     async def ensure() -> None:
         database = Database(url, Settings())
         await database.open()
-        await profiles.ensure_profile(database, embedder.identity, RECIPE)
+        await profiles.ensure_profile(database, identity, RECIPE)
         await database.close()
 
     asyncio.run(ensure())
@@ -338,9 +404,9 @@ def sleeper() -> Iterator[Sleeper]:
 
 
 @pytest.fixture(scope="session")
-def sleeping_template(sleeper: Sleeper, embedder: Embedder) -> str:
+def sleeping_template(sleeper: Sleeper, identity: ModelIdentity) -> str:
     """The template on the server that may sleep."""
-    return prepare(sleeper.databases, embedder)
+    return prepare(sleeper.databases, identity)
 
 
 @pytest.fixture

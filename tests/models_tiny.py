@@ -1,22 +1,24 @@
-"""Tiny sentence-transformers models with random weights: every way to pool, prompt and project."""
+"""Tiny sentence-transformers models with random weights: every way to pool, prompt and project.
+
+torch is imported where a model is made: importing it costs every process that collects tests
+seconds.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense, Normalize, Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import torch
+    from sentence_transformers.base.modules import Transformer
 
 TEXT = """
     the a cat dog runs sleeps eats query passage find note rain sun walks to home from work and or
@@ -45,6 +47,10 @@ def tokenizer(lowercase: bool = True) -> Tokenizer:
 
 def transformer(folder: Path) -> Transformer:
     """Save a two-layer BERT with its tokenizer and return it as a sentence-transformers module."""
+    import torch
+    from sentence_transformers.base.modules import Transformer
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
     torch.manual_seed(7)
     # Weights 25 times the usual ones: otherwise all texts get almost the same vector.
     config = BertConfig(
@@ -67,6 +73,8 @@ def transformer(folder: Path) -> Transformer:
 
 def save(folder: Path, *modules: torch.nn.Module, prompts: dict[str, str] | None = None) -> Path:
     """Save modules as one model and return its folder."""
+    from sentence_transformers import SentenceTransformer
+
     model = SentenceTransformer(modules=list(modules), device="cpu", prompts=prompts)
     model.save(str(folder / "model"), create_model_card=False)
     return folder / "model"
@@ -74,11 +82,15 @@ def save(folder: Path, *modules: torch.nn.Module, prompts: dict[str, str] | None
 
 def pooled(folder: Path, mode: str) -> Path:
     """Return a model that pools in this mode ("mean", "cls", "max", "lasttoken"…)."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
     return save(folder, transformer(folder / "bert"), Pooling(WIDTH, pooling_mode=mode))
 
 
 def prompted(folder: Path, include_prompt: bool = True) -> Path:
     """Return a model with a prompt for queries and another for passages."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
     pooling = Pooling(WIDTH, pooling_mode="mean", include_prompt=include_prompt)
     prompts = {"query": "query: ", "passage": "passage: "}
     return save(folder, transformer(folder / "bert"), pooling, prompts=prompts)
@@ -86,6 +98,10 @@ def prompted(folder: Path, include_prompt: bool = True) -> Path:
 
 def projected(folder: Path) -> Path:
     """Return a model with a dense layer to 24 dimensions and a normalisation."""
+    import torch
+    from sentence_transformers.base.modules import Dense, Normalize
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
     torch.manual_seed(8)
     dense = Dense(WIDTH, 24, activation_function=torch.nn.Tanh())
     pooling = Pooling(WIDTH, pooling_mode="mean")
@@ -94,5 +110,8 @@ def projected(folder: Path) -> Path:
 
 def static(folder: Path) -> Path:
     """Return a model without a transformer: a table of word vectors."""
+    import torch
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
     torch.manual_seed(9)
     return save(folder, StaticEmbedding(tokenizer(), embedding_dim=WIDTH))

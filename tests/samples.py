@@ -134,8 +134,8 @@ def opened(each: Sample, url: str) -> Iterator[tuple[str, dict[str, int]]]:
             yield target, dict(cursor.fetchall())
     elif each.where == "postgres":
         with psycopg.connect(url) as connection:
-            counted = dict(connection.execute(each.query.encode()).fetchall())
-        yield url, counted
+            counted: list[tuple[str, int]] = connection.execute(each.query.encode()).fetchall()
+        yield url, dict(counted)
     elif each.query:
         with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
             yield path, dict(connection.execute(each.query).fetchall())

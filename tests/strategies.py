@@ -6,10 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from recall.contract.values import Message, Note
 from recall.retrieval.evidence import Evidence
+
+
+def examples(number: int) -> settings:
+    """Return settings for so many examples, and for as many times more or fewer as the profile."""
+    return settings(max_examples=max(1, number * settings().max_examples // 30), deadline=None)
+
 
 START = datetime(2025, 3, 1, 9, tzinfo=UTC)
 
@@ -69,7 +76,7 @@ SESSIONS = ("alpha", "beta", "gamma/1")
 AUTHORS = (None, "Ada", "Grace")
 USERS = (None, "u1", "u2")
 ROLES = ("user", "assistant", "tool")
-TOPICS = ({}, {"topic": "db"}, {"topic": "life", "n": {"deep": [1, 2]}})
+TOPICS: tuple[dict[str, Any], ...] = ({}, {"topic": "db"}, {"topic": "life", "n": {"deep": [1, 2]}})
 
 times = st.integers(0, 40).map(lambda n: START + timedelta(hours=6 * n))
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import nbformat
 import pytest
 from conftest import ENGINE
-from nbclient import NotebookClient
 from sources_reading import SHARED
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -23,6 +21,9 @@ def test_there_is_a_notebook() -> None:
 def test_a_notebook_runs_from_a_clean_kernel(
     path: Path, tmp_path: Path, prepared_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
     monkeypatch.setenv("RECALL_HOME", str(prepared_home))
     monkeypatch.setenv("RECALL_ENGINE", ENGINE)
     # Without the sets quality.ipynb measures nothing, and says so.
@@ -30,9 +31,9 @@ def test_a_notebook_runs_from_a_clean_kernel(
     monkeypatch.setenv("RECALL_NOTEBOOK_QUICK", "1")
     copy = tmp_path / "notebooks"
     shutil.copytree(FOLDER, copy)
-    notebook = nbformat.read(copy / path.name, as_version=4)
+    notebook = nbformat.read(copy / path.name, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": copy}}
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": copy}}
     )
     client.execute()
     wrong = [
@@ -46,7 +47,9 @@ def test_a_notebook_runs_from_a_clean_kernel(
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_committed_with_its_outputs(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     nbformat.validate(notebook)
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))

@@ -8,13 +8,14 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recall.embedded import keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from recall.chaos.front import Front
     from recall.chaos.processes import Process
@@ -39,12 +40,14 @@ class Director:
         self.done: Counter[str] = Counter()
 
     def run(self, seconds: float, say: Callable[[str], None]) -> None:
-        """Make one fault after another for `seconds`; `say` is called with a line for each."""
+        """Make trouble for so long, of every kind once for 0; `say` is told of each fault."""
         began = time.monotonic()
         faults = self._faults()
-        names = list(faults)
-        while (at := time.monotonic() - began) < seconds:
-            name = self._random.choice(names)
+        names = self._in_turns(list(faults))
+        for name in names if seconds else islice(names, len(faults)):
+            at = time.monotonic() - began
+            if seconds and at >= seconds:
+                return
             say(f"{at:5.1f} s  {name} {faults[name]()}")
             self.done[name] += 1
             time.sleep(self._random.uniform(*PEACE))
@@ -61,6 +64,11 @@ class Director:
             self._stage.turn_clock(0)
         if self._stage.neon:
             self._stage.neon.wake()
+
+    def _in_turns(self, names: list[str]) -> Iterator[str]:
+        """Yield names for ever, each once in any order before one comes again."""
+        while True:
+            yield from self._random.sample(names, len(names))
 
     @property
     def _fronts(self) -> tuple[Front, Front]:

@@ -12,7 +12,9 @@ from recall.cli.frame import app, log, read_settings
 
 @app.command()
 def chaos(
-    seconds: Annotated[float, typer.Option(min=1, help="How long to make trouble.")] = 60,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="How long to make trouble; 0: each kind once.")
+    ] = 60,
     seed: Annotated[int | None, typer.Option(help="Which trouble; by chance.")] = None,
     clients: Annotated[int, typer.Option(min=1, max=64, help="How many write at once.")] = 4,
     database: Annotated[

@@ -112,7 +112,7 @@ def test_neighbours_and_explanation_come_when_they_are_asked_for(client: httpx.C
 
 def test_asking_by_url_is_the_same(client: httpx.Client) -> None:
     post(client, *(turn(text, session_id=f"s{n % 3}") for n, text in enumerate(SENTENCES)), **WAIT)
-    body = {
+    body: dict[str, Any] = {
         "query": "storm in the harbour", "limit": 4, "mode": "hybrid", "session_ids": ["s0", "s1"],
         "since": "2020-01-01T00:00:00Z", "explain": True,
     }  # fmt: skip

@@ -16,7 +16,7 @@ from recall.cli import app
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
     from recall.embedding import Embedder
 

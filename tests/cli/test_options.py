@@ -167,7 +167,7 @@ def tiny_cross_encoder(folder: Path) -> Path:
     """Save a cross-encoder of random weights over single letters, and return its folder."""
     import torch
     from sentence_transformers import CrossEncoder
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
     torch.manual_seed(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
@@ -187,11 +187,11 @@ def tiny_cross_encoder(folder: Path) -> Path:
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=32,
-        num_labels=1,
+        num_labels=1,  # type: ignore[call-arg]  # of every configuration, by keyword
     )
     saved = folder / "model"
     BertForSequenceClassification(config).save_pretrained(saved)
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(saved)
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(saved)
     CrossEncoder(str(saved)).save_pretrained(str(folder / "encoder"))
     return folder / "encoder"
 

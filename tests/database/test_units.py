@@ -57,7 +57,7 @@ def said(text: str, **more: Any) -> Message:
 
 
 def count(owner: psycopg.Connection[Any], table: str = "memory") -> int:
-    row = owner.execute(f"select count(*) from {table}").fetchone()  # type: ignore[arg-type]
+    row = owner.execute(f"select count(*) from {table}").fetchone()
     assert row is not None
     return int(row[0])
 

@@ -45,6 +45,26 @@ def own_home() -> Iterator[Path]:
     remove_home(home)
 
 
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """A home with a cluster, at rest, and without what a start makes anew."""
+    home = make_home()
+    with used(home) as use:
+        file = use.server.data / "postmaster.pid"
+    assert eventually(lambda: not file.exists() and not keepers(home))
+    for lock in use.server.root.glob("*.lock"):
+        lock.unlink()
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def made_home(own_home: Path, made: Path) -> Path:
+    """A home of the test's own whose cluster was made before: making one takes longest."""
+    subprocess.run(["cp", "-a", made / "postgres", own_home], check=True)
+    return own_home
+
+
 class User:
     """A process that uses the server until it is killed."""
 
@@ -130,35 +150,35 @@ def test_processes_share_one_server_and_it_stops_when_all_of_them_were_killed(
         assert execute(url, "select one from kept") == [(1,)]
 
 
-def test_after_the_server_was_killed_nothing_committed_is_lost(own_home: Path) -> None:
-    with used(own_home) as use:
+def test_after_the_server_was_killed_nothing_committed_is_lost(made_home: Path) -> None:
+    with used(made_home) as use:
         execute(use.server.url(), "create table kept (n integer)")
         for n in range(20):
             execute(use.server.url(), f"insert into kept values ({n})")
-        pid = postmaster(own_home)
+        pid = postmaster(made_home)
         assert pid
         os.kill(pid, signal.SIGKILL)
-        with used(own_home) as again:
+        with used(made_home) as again:
             assert execute(again.server.url(), "select count(*) from kept") == [(20,)]
 
 
-def test_a_keeper_that_was_killed_is_replaced_by_the_next_user(own_home: Path) -> None:
-    with used(own_home):
-        assert eventually(lambda: keepers(own_home))
-        (keeper,) = keepers(own_home)
+def test_a_keeper_that_was_killed_is_replaced_by_the_next_user(made_home: Path) -> None:
+    with used(made_home):
+        assert eventually(lambda: keepers(made_home))
+        (keeper,) = keepers(made_home)
         keeper.kill()
-        with used(own_home):
-            assert eventually(lambda: [k for k in keepers(own_home) if k.pid != keeper.pid])
-        assert postmaster(own_home)
-    assert eventually(lambda: postmaster(own_home) is None)
+        with used(made_home):
+            assert eventually(lambda: [k for k in keepers(made_home) if k.pid != keeper.pid])
+        assert postmaster(made_home)
+    assert eventually(lambda: postmaster(made_home) is None)
 
 
-def test_a_user_who_comes_while_the_server_stops_finds_one(own_home: Path) -> None:
+def test_a_user_who_comes_while_the_server_stops_finds_one(made_home: Path) -> None:
     for pause in (0.0, 0.02, 0.1, 0.3):
-        use = keeper.start(own_home)
+        use = keeper.start(made_home)
         use.release()
         time.sleep(pause)
-        with used(own_home) as again:
+        with used(made_home) as again:
             assert execute(again.server.url(), "select 1") == [(1,)]
 
 
@@ -208,17 +228,13 @@ def test_the_environment_of_one_user_does_not_mislead_the_others(own_home: Path)
         first.kill()
 
 
-def test_a_home_with_a_long_path_has_its_socket_elsewhere() -> None:
-    home = make_home()
-    deep = home / ("d" * 60) / ("e" * 60)
-    try:
-        with used(deep) as use:
-            assert len(str(use.server.socket)) <= cluster.LONGEST_SOCKET_FOLDER
-            assert stat.S_IMODE(use.server.socket.stat().st_mode) == 0o700
-            assert execute(use.server.url(), "select 1") == [(1,)]
-    finally:
-        remove_home(deep)
-        remove_home(home)
+def test_a_home_with_a_long_path_has_its_socket_elsewhere(own_home: Path) -> None:
+    deep = own_home / ("d" * 60) / ("e" * 60)
+    with used(deep) as use:
+        assert len(str(use.server.socket)) <= cluster.LONGEST_SOCKET_FOLDER
+        assert stat.S_IMODE(use.server.socket.stat().st_mode) == 0o700
+        assert execute(use.server.url(), "select 1") == [(1,)]
+    assert eventually(lambda: postmaster(deep) is None)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -231,13 +247,13 @@ def test_a_home_with_strange_characters_works(own_home: Path, name: str) -> None
 
 
 def test_a_server_that_was_killed_is_not_alive_and_is_revived_by_one_of_many(
-    own_home: Path,
+    made_home: Path,
 ) -> None:
-    with used(own_home) as use:
+    with used(made_home) as use:
         execute(use.server.url(), "create table kept as select 1 as one")
         assert keeper.alive(use.server)
         assert not keeper.revive(use.server), "it answers"
-        pid = postmaster(own_home)
+        pid = postmaster(made_home)
         assert pid
         os.kill(pid, signal.SIGKILL)
         assert eventually(lambda: not keeper.alive(use.server))
@@ -246,11 +262,11 @@ def test_a_server_that_was_killed_is_not_alive_and_is_revived_by_one_of_many(
         assert sorted(revived) == [False, False, False, True]
         assert keeper.alive(use.server)
         assert execute(use.server.url(), "select one from kept") == [(1,)]
-    assert eventually(lambda: postmaster(own_home) is None), "its keeper watches the new one"
+    assert eventually(lambda: postmaster(made_home) is None), "its keeper watches the new one"
 
 
-def test_a_pid_that_became_another_programs_is_no_server(own_home: Path) -> None:
-    with used(own_home) as use:
+def test_a_pid_that_became_another_programs_is_no_server(made_home: Path) -> None:
+    with used(made_home) as use:
         file = use.server.data / "postmaster.pid"
         written = file.read_text()
         file.write_text(written.replace(written.splitlines()[0], str(os.getpid()), 1))
@@ -263,37 +279,37 @@ def test_a_pid_that_became_another_programs_is_no_server(own_home: Path) -> None
 
 
 def test_a_pid_file_that_names_another_program_does_not_keep_the_server_from_starting(
-    own_home: Path,
+    made_home: Path,
 ) -> None:
-    with used(own_home) as use:
+    with used(made_home) as use:
         file = use.server.data / "postmaster.pid"
         written = file.read_text()
-    assert eventually(lambda: not file.exists() and not keepers(own_home))
+    assert eventually(lambda: not file.exists() and not keepers(made_home))
     file.write_text(written.replace(written.splitlines()[0], str(os.getpid()), 1))
     shutil.chown(file, *[file.parent.stat().st_uid, file.parent.stat().st_gid])
-    with used(own_home) as use:
+    with used(made_home) as use:
         assert execute(use.server.url(), "select 1") == [(1,)]
 
 
-def test_a_cluster_of_another_postgres_is_refused_in_a_sentence(own_home: Path) -> None:
-    with used(own_home) as use:
+def test_a_cluster_of_another_postgres_is_refused_in_a_sentence(made_home: Path) -> None:
+    with used(made_home) as use:
         version = use.server.data / "PG_VERSION"
-    assert eventually(lambda: postmaster(own_home) is None)
+    assert eventually(lambda: postmaster(made_home) is None)
     version.write_text("17\n")
     with pytest.raises(Misconfigured, match="was made by Postgres 17, and recall carries 18"):
-        keeper.start(own_home)
+        keeper.start(made_home)
     version.write_text("18\n")
 
 
-def test_why_it_does_not_start_is_said_at_once(own_home: Path) -> None:
-    with used(own_home) as use:
+def test_why_it_does_not_start_is_said_at_once(made_home: Path) -> None:
+    with used(made_home) as use:
         settings = use.server.data / "postgresql.auto.conf"
-    assert eventually(lambda: postmaster(own_home) is None and not keepers(own_home))
+    assert eventually(lambda: postmaster(made_home) is None and not keepers(made_home))
     with settings.open("a") as file:
         file.write("shared_buffers = 'plenty'\n")
     began = time.monotonic()
     with pytest.raises(Unavailable, match=r"does not start: .*server\.log says more"):
-        keeper.start(own_home)
+        keeper.start(made_home)
     assert time.monotonic() - began < cluster.START_SECONDS / 2
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sentence_transformers import SentenceTransformer
 
 from recall.contract.errors import Misconfigured, ModelCorrupt, ModelMissing
 from recall.embedding import Model, choice, cores, identity, open_embedder
@@ -22,7 +21,6 @@ from recall.embedding.batches import by_length, fill, padding_share
 from recall.embedding.choice import Trial, agreement
 from recall.embedding.derived import GRAPH, LISTING, TOKENIZER, Store
 from recall.embedding.embedder import ENGINES, Embedder, TokenEmbedder, Vectors
-from recall.embedding.engines.whole import WholeEmbedder
 from recall.embedding.identity import open_folder, packaged_folder
 from recall.embedding.measure import compare_with_library
 from recall.embedding.sentences import SAMPLES, TESTS
@@ -68,8 +66,10 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Pat
 
 
 @pytest.fixture(scope="module")
-def packaged_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+def packaged_home(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    (home / "models").symlink_to(models)
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,8 @@ def packaged_int8(packaged: Embedder, packaged_home: Path) -> Embedder:
 
 def library_vectors(folder: Path, texts: Sequence[str], prompt: str = "") -> Vectors:
     """Return what sentence-transformers says itself, in float32 with its defaults."""
+    from sentence_transformers import SentenceTransformer
+
     model = SentenceTransformer(str(folder), device="cpu")
     return model.encode(list(texts), prompt=prompt, normalize_embeddings=True)
 
@@ -118,7 +120,10 @@ def test_the_packaged_model_in_int8_agrees_with_the_library(packaged_int8: Embed
     assert cosines.min() > 0.97
 
 
+@pytest.mark.usefixtures("shelf")
 def test_a_model_that_takes_more_than_token_ids_runs_as_the_library_runs_it(tmp_path: Path) -> None:
+    from recall.embedding.engines.whole import WholeEmbedder
+
     without_prompt = tiny.prompted(tmp_path / "prompted", include_prompt=False)
     for folder, prompt in ((tiny.static(tmp_path / "static"), ""), (without_prompt, "passage: ")):
         embedder = open_embedder(str(folder), tmp_path / "home")

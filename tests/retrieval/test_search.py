@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import AUTHORS, SENTENCES, SESSIONS, START, TOPICS, USERS, messages, notes, scopes
 
 from recall.contract.errors import Invalid, NotFound
-from recall.contract.values import Message, Mode, Note, Question
+from recall.contract.values import Around, Message, Mode, Note, Question
 from recall.database.caller import Caller
 from recall.memory import keys, memories
 from recall.memory.forget import forget_memory, forget_session, forget_user
@@ -51,11 +51,14 @@ async def remember(
 ) -> list[int]:
     """Store and index; return the ids in the order given."""
     ids: dict[int, int] = {}
-    for kind, save in ((Message, memories.save_messages), (Note, memories.save_notes)):
-        places = [place for place, memory in enumerate(given) if isinstance(memory, kind)]
-        if places:
-            stored = await save(database, caller, [given[p] for p in places])  # type: ignore[operator]
-            ids.update(zip(places, stored.ids, strict=True))
+    messages = {place: each for place, each in enumerate(given) if isinstance(each, Message)}
+    notes = {place: each for place, each in enumerate(given) if isinstance(each, Note)}
+    if messages:
+        stored = await memories.save_messages(database, caller, list(messages.values()))
+        ids.update(zip(messages, stored.ids, strict=True))
+    if notes:
+        stored = await memories.save_notes(database, caller, list(notes.values()))
+        ids.update(zip(notes, stored.ids, strict=True))
     await worker.drain()
     return [ids[place] for place in range(len(given))]
 
@@ -83,16 +86,16 @@ def contains(whole: Any, part: Any) -> bool:
 
 def matches(memory: Message | Note, scope: dict[str, Any]) -> bool:
     """Return whether a memory is in scope, as the contract says it."""
-    message = isinstance(memory, Message)
-    session = memory.session_id if message else None
+    message = memory if isinstance(memory, Message) else None
+    session = message.session_id if message else None
     at = memory.created_at
     assert at is not None
     return (
         ("message" if message else "note") in scope.get("kinds", ("message", "note"))
         and ("session_ids" not in scope or session in scope["session_ids"])
         and session not in scope.get("exclude_session_ids", ())
-        and ("roles" not in scope or (message and memory.role in scope["roles"]))
-        and ("authors" not in scope or (message and memory.author in scope["authors"]))
+        and ("roles" not in scope or (message is not None and message.role in scope["roles"]))
+        and ("authors" not in scope or (message is not None and message.author in scope["authors"]))
         and ("user_id" not in scope or memory.user_id == scope["user_id"])
         and ("since" not in scope or at >= scope["since"])
         and ("until" not in scope or at < scope["until"])
@@ -291,7 +294,8 @@ async def test_what_a_neighbour_lacks_hides_nothing_and_fails_nothing(
     ids = await remember(database, worker, caller, *turns, note)
     single = [{name: value} for name, value in scope.items()] if apart else [scope]
     for filters in single:
-        wanted = {id for id, m in zip(ids, [*turns, note], strict=True) if matches(m, filters)}
+        told: list[Message | Note] = [*turns, note]
+        wanted = {id for id, memory in zip(ids, told, strict=True) if matches(memory, filters)}
         for mode in MODES:
             answer = await searcher.recall(
                 caller, Question(query="apples", mode=mode, explain=True, **filters)
@@ -489,7 +493,7 @@ async def test_neighbours_come_with_a_hit_oldest_first(
     turns = [said(f"turn {n}", created_at=START + timedelta(minutes=n)) for n in range(7)]
     turns[3] = said("the xylophone", created_at=START + timedelta(minutes=3))
     await remember(database, worker, caller, *turns, said("elsewhere", session_id="t"))
-    question = Question(query="xylophone", limit=1, neighbors={"before": 2, "after": 9})
+    question = Question(query="xylophone", limit=1, neighbors=Around(before=2, after=9))
     (hit,) = (await searcher.recall(caller, question)).results
     assert hit.neighbors is not None
     assert [turn.content for turn in hit.neighbors.before] == ["turn 1", "turn 2"]

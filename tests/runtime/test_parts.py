@@ -155,7 +155,7 @@ async def stored(database: Database) -> int:
 
 
 async def test_what_was_opened_is_closed_when_a_part_fails(settings: Settings, home: Path) -> None:
-    ended = []
+    ended: list[str] = []
 
     async def first(service: Service) -> None:
         service.closing.callback(ended.append, "first")

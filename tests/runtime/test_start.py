@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
     from recall.embedded import keeper
     from recall.embedding import Embedder
@@ -225,11 +225,11 @@ def test_where_nothing_may_be_written_readers_work_and_writers_say_so(
 ) -> None:
     name = name_of(database_url)
     execute(database_url, f"alter database {name} set default_transaction_read_only = on")
-    for arguments in READING:
-        result = recall(*arguments, url=database_url)
-        assert result.exit_code == 0, (arguments, result.output)
-    for arguments in WRITING:
-        said = refused(*arguments, url=database_url)
+    for reading in READING:
+        result = recall(*reading, url=database_url)
+        assert result.exit_code == 0, (reading, result.output)
+    for writing in WRITING:
+        said = refused(*writing, url=database_url)
         assert "lets nothing be written" in said and "`recall search`" in said
 
 

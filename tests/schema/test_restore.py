@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from conftest import make_home, remove_home
 
 from recall.base.settings import Settings
 from recall.contract.errors import Misconfigured, SchemaRefused
-from recall.contract.values import Message, Note, Question
+from recall.contract.values import Message, Mode, Note, Question
 from recall.database.units import Database
 from recall.embedded import keeper
 from recall.indexing import doctor, graph, profiles
@@ -167,8 +167,8 @@ async def answers(url: str, model: Model) -> None:
         worker = Worker(database, model.documents, profile, settings)
         await worker.drain()
         searcher = Searcher(database, profile, model.questions)
-        for mode in ("hybrid", "semantic", "keyword"):
-            question = Question(query="green lamp", mode=mode)  # type: ignore[arg-type]
+        for mode in get_args(Mode):
+            question = Question(query="green lamp", mode=mode)
             hits = (await searcher.recall(ours, question)).results
             assert hits[0].content == SAID
             assert not any("red" in hit.content for hit in hits)

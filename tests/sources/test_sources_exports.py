@@ -170,7 +170,7 @@ def test_a_cut_off_export_says_where_it_ends(tmp_path: Path) -> None:
     path = tmp_path / "conversations.json"
     whole = json.dumps([talk(*BRANCHES, id=str(n), current_node="a2") for n in range(3)])
     path.write_text(whole[:-40])
-    found = []
+    found: list[object] = []
     with pytest.raises(SourceUnreadable, match="stops being JSON behind conversation 2"):
         found.extend(open_source(str(path)).read())
     path.write_bytes(b"PK\x03\x04 but no archive")

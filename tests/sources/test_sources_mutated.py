@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_chatkit import LAYOUTS, TALK
 from made_exports import BRANCHES, ROOT, claude, said, talk
 from mutations import ITEMS, JSON, TEXT, mutated
 from sources_reading import database, read
+from strategies import examples
 
 from recall.sources.opening import open_source
 from recall.sources.systems.openai.openai_items import openai_utterance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CELL = (
     st.none()
@@ -75,9 +79,9 @@ CHATKIT = tuple(f"create table {LAYOUTS['E'][n]}" for n in (0, 2))
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_tables_of_anything(name: str, statements: tuple[str, ...], data: st.DataObject) -> None:
-    rows: dict[str, list[list[Any]]] = {}
+    rows: dict[str, Iterable[Any]] = {}
     for statement in statements:
         table = statement.removeprefix("create table ").split("(")[0].strip()
         width = len(columns(statement))
@@ -90,7 +94,7 @@ def test_tables_of_anything(name: str, statements: tuple[str, ...], data: st.Dat
 
 
 @given(data=st.data())
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_items_of_chatkit(data: st.DataObject) -> None:
     items = [data.draw(mutated(item)) for item in TALK]
     threads, thread, table, _ = LAYOUTS["A"]
@@ -106,7 +110,7 @@ def test_items_of_chatkit(data: st.DataObject) -> None:
 
 
 @given(st.sampled_from(ITEMS).flatmap(mutated))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_items_of_openai(item: Any) -> None:
     if isinstance(item, dict):
         told = openai_utterance(item)
@@ -124,7 +128,7 @@ CLAUDE = claude(
 
 @pytest.mark.parametrize(("name", "conversation"), [("chatgpt", GPT), ("claude", CLAUDE)])
 @given(data=st.data())
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_exports(name: str, conversation: dict[str, Any], data: st.DataObject) -> None:
     conversations = [data.draw(mutated(conversation)) for _ in range(2)]
     # NaN is no JSON, and no exporter writes it.
@@ -164,7 +168,7 @@ STORE = {
 
 
 @given(mutated(SESSION))
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_session_files_of_praisonai(session: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "s.json").write_text(json.dumps(session))
@@ -175,7 +179,7 @@ def test_session_files_of_praisonai(session: Any) -> None:
     st.sampled_from(["room_messages", "direct_messages", "direct_members", "removed_rooms"]),
     st.data(),
 )
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_the_json_store_of_moltnet(field: str, data: st.DataObject) -> None:
     store = {**STORE, field: data.draw(mutated(STORE[field]))}
     with tempfile.TemporaryDirectory() as folder:
@@ -188,7 +192,7 @@ LINE = {"type": "message", "session_id": "s", "role": "user", "content": "x", "m
 
 
 @given(st.lists(mutated(LINE) | JSON, max_size=5))
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_lines(lines: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.jsonl")
@@ -204,7 +208,7 @@ QUERY = (
 
 @pytest.mark.parametrize("query", [QUERY, QUERY.replace("a as key, ", "a, ")])
 @given(rows=st.lists(st.lists(CELL, min_size=7, max_size=7), max_size=5))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_queries(query: str, rows: list[list[Any]]) -> None:
     for number, row in enumerate(rows):
         row[0] = f"{number}" if row[0] is not None else None  # whoever names keys, names them apart
@@ -229,7 +233,7 @@ MESSAGES = [
 
 
 @given(messages=st.lists(st.sampled_from(MESSAGES).flatmap(mutated), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_messages_of_langgraph(messages: list[Any]) -> None:
     base = pytest.importorskip("langgraph.checkpoint.base", reason="is the extra recall[langgraph]")
     sqlite = pytest.importorskip("langgraph.checkpoint.sqlite", reason="needs its SQLite saver")

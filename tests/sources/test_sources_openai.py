@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 from mutations import ITEMS as MUTABLE
 from mutations import mutated
 from sources_reading import Reading, read
+from strategies import examples
 
 from recall.contract.errors import SourceUnreadable
 from recall.sources.opening import open_source
@@ -198,7 +198,7 @@ def test_a_missing_package_is_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @given(st.lists(st.sampled_from(MUTABLE).flatmap(mutated), max_size=4))
-@examples(max_examples=12, deadline=None)
+@examples(12)
 def test_items_of_anything_are_read_or_skipped(api: str, items: list[Any]) -> None:
     told = [{**item, "id": f"i{n}"} for n, item in enumerate(items) if isinstance(item, dict)]
     ITEMS["conv_any"] = told

@@ -58,9 +58,9 @@ def agents(folder: Path) -> str:
 
 
 def chatkit(folder: Path) -> str:
-    file = {"id": "a", "name": "a.pdf", "mime_type": "x", "type": "file"}
-    file["upload_descriptor"] = {"url": f"https://x/?sig={HUSH}"}  # type: ignore[assignment]
-    items = [
+    file: dict[str, Any] = {"id": "a", "name": "a.pdf", "mime_type": "x", "type": "file"}
+    file["upload_descriptor"] = {"url": f"https://x/?sig={HUSH}"}
+    items: list[dict[str, Any]] = [
         {"type": "user_message", "id": "1", "content": [], "attachments": [file]},
         {"type": "sdk_hidden_context", "id": "2", "content": HUSH},
         {"type": "hidden_context_item", "id": "3", "content": {"key": HUSH}},

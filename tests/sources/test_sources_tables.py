@@ -160,7 +160,9 @@ def test_agents_sdk_dispatches_on_the_type_and_keeps_what_is_shut_shut(tmp_path:
         {"type": "mcp_list_tools", "tools": [{"name": "f"}]},
         [1],
     ]
-    rows = [(n, "s", json.dumps(d), "2026-01-01 10:00:00") for n, d in enumerate(data, 1)]
+    rows: list[tuple[int, str, str, str | None]] = [
+        (n, "s", json.dumps(d), "2026-01-01 10:00:00") for n, d in enumerate(data, 1)
+    ]
     rows.append((len(rows) + 1, "s", "{not json", None))
     path = database(tmp_path / "a.db", *AGENTS, rows={"agent_messages": rows})
     reading = read(open_source(path))

@@ -46,7 +46,7 @@ def postgres_store(place: str) -> Any:
 
     item_of: TypeAdapter[Any] = TypeAdapter(ThreadItem)
 
-    class PostgresStore(Store[str]):
+    class PostgresStore(Store[str]):  # type: ignore[misc]
         def __init__(self) -> None:
             self._connection = psycopg2.connect(place)
             self._connection.autocommit = True
@@ -130,7 +130,7 @@ class ChatKit:
 
         chat = self
 
-        class Server(server.ChatKitServer[str]):
+        class Server(server.ChatKitServer[str]):  # type: ignore[misc]
             async def respond(self, thread: Any, item: Any, context: str) -> Any:
                 yield chat.event(thread)
 

@@ -27,6 +27,7 @@ from recall.sync.backfill import Backfill, Terms, backfill
 from recall.sync.tally import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from recall.database.caller import Caller
@@ -107,7 +108,12 @@ async def test_what_was_stored_before_the_break_is_kept_and_not_read_again(
     source = History(57)
     places: list[int] = []
     read = source.read
-    source.read = lambda after=None: (places.append(after or 0), read(after))[1]  # type: ignore[method-assign]
+
+    def watched(after: int | None = None) -> Iterator[Found | Skipped]:
+        places.append(after or 0)
+        return read(after)
+
+    source.read = watched  # type: ignore[method-assign]
     assert reconciles(await backfill(database, caller, source), 57)
     assert places[0] >= 20
 
@@ -146,7 +152,7 @@ async def test_lines_are_read_twice_and_stored_once(
 
 
 def message(key: str, content: str, place: int = 1, row: bool = True, **more: Any) -> Found:
-    values = {"session_id": "s", "role": "user", "created_at": START} | more
+    values: dict[str, Any] = {"session_id": "s", "role": "user", "created_at": START} | more
     return Found(Message(key=key, content=content, **values), place, row)
 
 
@@ -280,7 +286,8 @@ async def test_strict_stops_at_a_bad_row_and_not_at_what_is_left_out_on_purpose(
 async def test_an_acknowledgement_that_was_lost_counts_no_row_twice(
     database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    once, lost = Unit._once, []
+    once = Unit._once
+    lost: list[Any] = []
 
     async def losing(unit: Any, connection: Any, pulse: Any) -> Any:
         result = await once(unit, connection, pulse)
