@@ -69,7 +69,7 @@ async def load_model(service: Service) -> None:
     service.worker = Worker(database, model.documents, profile, settings)
 
 
-async def tell_sample(service: Service) -> None:
+async def store_sample(service: Service) -> None:
     """Store and index the sample history when the embedded database has no memory at all."""
     if not (service.settings.embedded and service.settings.sample):
         return
@@ -138,7 +138,7 @@ ASK = (read_database, load_model)
 STORE = (use_database, watch_server)
 #: recall eval, bench, worker --once, and backfill where it indexes: nothing runs beside them.
 LOAD = (use_database, load_model)
-#: recall follow, which indexes what its one source tells.
+#: recall follow, which indexes what its one source brings.
 FOLLOW = (*LOAD, watch_server, run_worker, listen_alone, mend_graph)
 #: recall worker
 WORK = (*LOAD, watch_server, run_worker, follow_registered, listen_alone, mend_graph)
@@ -146,7 +146,7 @@ WORK = (*LOAD, watch_server, run_worker, follow_registered, listen_alone, mend_g
 
 def serving(gate: Part, works: bool) -> tuple[Part, ...]:
     """Return the parts of recall serve; `gate` stands before a model is loaded."""
-    answers = (use_database, gate, load_model, tell_sample, watch_server)
+    answers = (use_database, gate, load_model, store_sample, watch_server)
     if not works:
         return answers
     return (*answers, run_worker, follow_registered, listen_beside_requests, mend_graph)

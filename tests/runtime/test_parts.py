@@ -15,7 +15,7 @@ from recall.database.bell import ALONE, LONGEST, Bell
 from recall.embedded import keeper
 from recall.indexing import graph
 from recall.runtime import parts
-from recall.runtime.parts import ASK, AT_ONCE, FOLLOW, LOAD, STORE, WORK, tell_sample, watch_server
+from recall.runtime.parts import ASK, AT_ONCE, FOLLOW, LOAD, STORE, WORK, store_sample, watch_server
 from recall.runtime.service import Service, open_service
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ async def test_the_sample_is_for_an_embedded_database_that_is_empty(
     for each in (settings, embedded.model_copy(update={"sample": False}), embedded, embedded):
         service = Service(each)
         service.database, service.worker = database, worker
-        await tell_sample(service)
+        await store_sample(service)
         loaded.append(await stored(database))
     nothing, unasked, first, second = loaded
     assert nothing == unasked == 0
