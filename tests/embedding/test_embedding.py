@@ -203,6 +203,7 @@ def test_the_packaged_model_is_refused_when_its_bytes_differ(
         open_embedder(None, tmp_path)
 
 
+@pytest.mark.usefixtures("shelf")
 def test_what_is_no_model_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelMissing, match="holds no model"):
         open_embedder(str(tmp_path), tmp_path)
