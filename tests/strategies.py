@@ -160,7 +160,7 @@ def evidence(draw: st.DrawFn) -> Evidence:
 
     chunks = sorted(draw(st.lists(st.integers(1, 50), min_size=words, max_size=words)))
     return Evidence(
-        words=[f"1:w{n}" for n in range(words)],
+        words=[f"w{n}" for n in range(words)],
         word_chunks=np.array(chunks, np.int64),
         absent=draw(st.integers(0, 3)),
         corpus_chunks=draw(st.integers(50, 1000)),

@@ -9,31 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from pgvector import HalfVector
-from psycopg import AsyncCursor, sql
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from recall.base.queries import query
 from recall.bench.figures import Timings
 from recall.contract.values import Question
-from recall.database.units import Database
 from recall.database.vectors import speak_binary
 from recall.embedding import Model
+from recall.retrieval.hits import read_with
 from recall.retrieval.search import Searcher
 from recall.schema import functions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from typing import TypeVar
+    from collections.abc import Sequence
 
     from recall.contract.values import Mode
-    from recall.database.caller import Caller, Owner
-    from recall.database.units import Connection
+    from recall.database.caller import Caller
     from recall.runtime.service import Service
 
-    T = TypeVar("T")
-
-#: As wide as a hybrid question's own walk: a floor that finds less would be no floor.
-EF_SEARCH = 100
 NEAREST = 50
 
 
@@ -45,38 +39,6 @@ class Statement:
     values: Any
 
 
-class Tape(Database):
-    """A database that remembers what was sent to it."""
-
-    def __init__(self, service: Service) -> None:
-        super().__init__(service.settings.direct_url, service.settings)
-        self.sent: list[Statement] = []
-
-    async def read(
-        self,
-        who: Caller | Owner,
-        work: Callable[[Connection], Awaitable[T]],
-        *,
-        within: float | None = None,
-    ) -> T:
-        """Run `work` and remember its statements."""
-        sent = self.sent
-
-        class Recording(AsyncCursor[Any]):
-            async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-                sent.append(Statement(query, params))
-                return await super().execute(query, params, **options)
-
-        async def recorded(connection: Connection) -> T:
-            connection.cursor_factory = Recording
-            try:
-                return await work(connection)
-            finally:
-                connection.cursor_factory = AsyncCursor
-
-        return await super().read(who, recorded, within=within)
-
-
 async def statements_of(
     service: Service, caller: Caller, texts: Sequence[str], mode: Mode, **scope: Any
 ) -> list[tuple[Statement, ...]]:
@@ -85,18 +47,18 @@ async def statements_of(
     Asking warms the database for all sides alike; the service's own cache of questions stays cold,
     for these go through another.
     """
-    tape, model = Tape(service), Model(service.model.embedder)
-    await tape.open()
+    model = Model(service.model.embedder)
+    searcher = Searcher(service.database, service.profile, model.questions)
+    sent: list[tuple[Statement, ...]] = []
     try:
-        searcher = Searcher(tape, service.profile, model.questions)
-        sent = []
         for text in texts:
-            tape.sent.clear()
-            await searcher.recall(caller, Question(query=text, mode=mode, **scope))
-            sent.append(tuple(tape.sent))
+            question = Question(query=text, mode=mode, **scope)
+            wanted = await searcher.prepare(question)
+            answer = await searcher.recall(caller, question)
+            hits = read_with(question, [hit.id for hit in answer.results])
+            sent.append((Statement(query("gather"), wanted), Statement(query("hits"), hits)))
     finally:
         await model.aclose()
-        await tape.close()
     return sent
 
 
@@ -132,7 +94,8 @@ def plain_connection(service: Service, caller: Caller | None = None) -> psycopg.
 def connect_for_hnsw(service: Service) -> psycopg.Connection[Any]:
     """Return an owner's connection that walks HNSW, however few rows there are."""
     connection = plain_connection(service)
-    connection.execute(f"set hnsw.ef_search = {EF_SEARCH}".encode())
+    # As wide as a hybrid question's own walk: a floor that finds less would be no floor.
+    connection.execute("select set_config('hnsw.ef_search', walk_width()::text, false)")
     for other in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
         connection.execute(f"set {other} = off".encode())
     return connection

@@ -53,17 +53,25 @@ where e.profile_id = %(profile)s and e.tenant_id = %(tenant)s
 order by 1 limit 10
 """
 
+#: A question's words in the corpus: what the searcher's own statement asks by.
+TERMS = """
+select words, word_chunks, corpus_chunks, corpus_length, any_of(words) as any_word
+from tenant as t
+cross join lateral terms(%(profile)s::smallint, t.language, %(tokens)s::text[])
+where t.id = %(tenant)s
+"""
+
 #: BM25 with ts_rank as saturation, for every chunk that holds any of the words.
 BEST_BY_WORDS = """
 with word as (
-  select quoted(w)::tsquery as w, ln(1 + (%(corpus)s - n + 0.5) / (n + 0.5)) as idf
-  from unnest(%(words)s::text[], %(counts)s::float8[]) as u(w, n)
+  select quoted(w)::tsquery as w, ln(1 + (%(corpus_chunks)s - n + 0.5) / (n + 0.5)) as idf
+  from unnest(%(words)s::text[], %(word_chunks)s::float8[]) as u(w, n)
 )
 select c.id, (
   select sum(idf * ts_rank('{1,1,1,1}', c.words, w)) from word
-) / (0.3 + 0.7 * c.length / %(mean)s::float8) as score
+) / (1 - weight_of_length() + weight_of_length() * c.length / %(mean)s::float8) as score
 from chunk as c
-where c.profile_id = %(profile)s and c.words @@ %(any)s::tsquery
+where c.profile_id = %(profile)s and c.words @@ %(any_word)s::tsquery
   and c.created_at >= %(since)s and c.created_at < %(until)s
 order by score desc, c.id limit %(limit)s
 """
@@ -79,6 +87,7 @@ async def measure_quality(
     texts = list(islice(fresh, min(questions, MOST_QUESTIONS)))
     with plain_connection(service) as owner, plain_connection(service, caller) as plain:
         owner.execute("set enable_indexscan = off")
+        owner.execute("select set_config('recall.tenant', %s, false)", [str(caller.tenant)])
         span, scope = ALWAYS, {}
         if part < 1:
             (span,) = owner.execute(SPAN, [part, caller.tenant]).fetchall()
@@ -135,21 +144,13 @@ def _by_words(
     ours: Statement,
     span: dict[str, Any],
 ) -> float | None:
-    evidence = rows(plain, ours)[0]
-    words, corpus = evidence["words"], evidence["corpus_chunks"]
-    if not words:
+    (terms,) = rows(owner, Statement(TERMS, span | {"tokens": ours.values["tokens"]}))
+    if not terms["words"]:
         return None
-    quoted = ["'" + w.replace("\\", "\\\\").replace("'", "''") + "'" for w in words]
-    values = span | {
-        "words": words,
-        "counts": evidence["word_chunks"],
-        "corpus": corpus,
-        "mean": max(evidence["corpus_length"], 1) / max(corpus, 1),
-        "any": " | ".join(quoted),
-        "limit": DEPTH,
-    }
+    mean = max(terms["corpus_length"], 1) / max(terms["corpus_chunks"], 1)
+    values = span | terms | {"mean": mean, "limit": DEPTH}
     best = _column(owner, BEST_BY_WORDS, values, "score")
-    ids = {"ids": list(evidence["chunk_ids"])}
+    ids = {"ids": list(rows(plain, ours)[0]["chunk_ids"])}
     among = BEST_BY_WORDS.replace("order by", "and c.id = any(%(ids)s) order by")
     found = _column(owner, among, values | ids, "score")
     return _share([-score for score in best], [-score for score in found])

@@ -1,6 +1,7 @@
 """From evidence to an order: two scores added, each with its turn's neighbours as context.
 
     words   = Σ_t idf_t · tf_t / (tf_t + K)  ÷  Σ_t idf_t      over the question's words t
+              K = K1 · (1 - B + B · words around ÷ their mean)
     meaning = Σ_j mass_j · w_j · cos_j  ÷  Σ_j mass_j · w_j    over the turn and its neighbours j
     score   = (words + MEANING · meaning) / (1 + MEANING)
 
@@ -10,8 +11,10 @@ itself how much words know of a question, so the two add without being scaled to
 and no score depends on how many hits were asked for.
 
 Context. A neighbour's words and cosine count by w = exp(-distance / TAU), the distance between the
-middles of two turns being counted in words: among short turns a question's words are found next
-door, beside a long message nothing is added. What follows a turn counts less than what led to it.
+middles of two turns being counted in words, as a word counts near its place in a positional
+language model (Lv and Zhai 2009): among short turns a question's words are found next door,
+beside a long message nothing is added. What follows a turn counts less than what led to it. `mass`
+lets a short turn's cosine weigh less than a long one's.
 
 `tf` is ts_rank of one lexeme, a saturating frequency (0.608, 0.760, 0.827 for one to three
 occurrences). Constants were chosen on three development sets together; `recall eval` and
@@ -20,30 +23,29 @@ occurrences). Constants were chosen on three development sets together; `recall 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from recall.contract.values import Mode
     from recall.retrieval.evidence import Evidence
 
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-#: Weight of meaning against words, for the spread of MiniLM's cosines (standard deviation 0.11).
+#: Weight of meaning against words, for the spread of MiniLM's cosines (standard deviation 0.11);
+#: weight_of_meaning() of sql/functions/weights.sql, where candidates are looked around by it.
 MEANING = 0.7
-#: Saturation and length normalisation of BM25, on ts_rank's scale.
+#: Saturation and length normalisation of BM25, on ts_rank's scale. weight_of_length() of the same
+#: file is not B: it divides the first score of one chunk, outside the saturation.
 K1, B = 0.7, 0.75
 #: Words over which a neighbour's weight falls by e, and the weight of what follows.
 TAU, AFTER = 30.0, 0.7
 #: Share of the neighbours in meaning; a cosine weighs as its chunk's words, capped, plus a floor.
 SMOOTHING, MASS_CAP, MASS_FLOOR = 0.6, 30.0, 5.0
-#: A quoted lexeme of a tsquery; quotes and backslashes in it are doubled.
-_LEXEME = re.compile(r"'((?:[^'\\]|''|\\\\)*)'")
 
 
 class Ranked(NamedTuple):
@@ -116,14 +118,13 @@ def faded(scores: Floats, times: np.ndarray, half_life: float, now: float) -> Fl
 
 
 def fuse(
-    evidence: Evidence, mode: Mode, around: int, fade: tuple[float, float] | None = None
+    evidence: Evidence, scores: Scores, mode: Mode, fade: tuple[float, float] | None = None
 ) -> Iterator[Ranked]:
     """Yield the memories in scope, best first; ties go to the newer, then to the higher id.
 
     A memory scores by its best chunk, and identical texts of one author fold into their best. In
     keyword mode a memory must hold a word of the question itself. `fade` is what `faded` takes.
     """
-    scores = score_rows(evidence, around)
     words, meaning = {
         "hybrid": (scores.words / (1 + MEANING), scores.meaning * MEANING / (1 + MEANING)),
         "semantic": (np.zeros_like(scores.words), scores.meaning),
@@ -136,11 +137,11 @@ def fuse(
         keep = keep & (evidence.body + evidence.head > 0).any(axis=-1)
     rows = np.flatnonzero(keep)
     total, ids, digests = (words + meaning)[rows], evidence.memory_ids[rows], evidence.digests[rows]
-    told, texts = set(), set()
+    memories, texts = set(), set()
     for place in np.lexsort((-ids, -evidence.times[rows], -total)).tolist():
         memory, digest, row = int(ids[place]), int(digests[place]), int(rows[place])
-        if memory not in told and digest not in texts:
-            told.add(memory)
+        if memory not in memories and digest not in texts:
+            memories.add(memory)
             texts.add(digest)
             twins = set(ids[digests == digest].tolist())
             parts = (float(total[place]), float(words[row]), float(meaning[row]))
@@ -149,52 +150,31 @@ def fuse(
 
 def by_session(ranked: Iterable[Ranked], evidence: Evidence) -> Iterator[Ranked]:
     """Yield each session's best turn: a session is worth what its best turn is, never a mean."""
-    told: set[int] = set()
+    threads: set[int] = set()
     for found in ranked:
         thread = int(evidence.threads[found.row])
-        if thread not in told:
-            told.add(thread)
+        if thread not in threads:
+            threads.add(thread)
             yield found
 
 
-def explain(evidence: Evidence, ranked: Sequence[Ranked], around: int) -> list[dict[str, Any]]:
-    """Return for each hit the parts of its score: `words` + `meaning` = score.
+def score_parts(evidence: Evidence, scores: Scores, ranked: Ranked) -> dict[str, Any]:
+    """Return the parts of a hit's score: `words` + `meaning` = score.
 
     `by_word` adds up to `words`. `similarity` is the chunk's own cosine, before its neighbours'.
     """
-    by_word = score_rows(evidence, around).by_word
-    return [
-        {
-            "words": found.words,
-            "meaning": found.meaning,
-            "by_word": {
-                _said(word): float(value)
-                for word, value in zip(
-                    evidence.words,
-                    by_word[found.row] * _share(by_word[found.row], found),
-                    strict=True,
-                )
-                if value > 0
-            },
-            "similarity": float(evidence.similarities[found.row]),
-            "exact": bool(evidence.exact),
-        }
-        for found in ranked
-    ]
-
-
-def _said(word: str) -> str:
-    """Return a word or phrase of the evidence as a person would say it.
-
-    A word carries its tenant's number, "7:neon"; a phrase is a tsquery of such words.
-    """
-    if word[0].isdigit():
-        return word.partition(":")[2]
-    lexemes = [re.sub(r"(['\\])\1", r"\1", quoted) for quoted in _LEXEME.findall(word)]
-    return '"' + " ".join(lexeme.partition(":")[2] for lexeme in lexemes) + '"'
-
-
-def _share(by_word: Floats, found: Ranked) -> float:
-    """Return what turns a row's words into its part of the score: the mode's weight, and age."""
-    whole = float(by_word.sum())
-    return found.words / whole if whole > 0 else 0.0
+    parts = scores.by_word[ranked.row]
+    whole = float(parts.sum())
+    # The mode and age weigh all words of a hit alike.
+    weight = ranked.words / whole if whole > 0 else 0.0
+    by_word: dict[str, float] = {}
+    for word, part in zip(evidence.words, parts * weight, strict=True):
+        if part > 0:  # a phrase may be asked twice
+            by_word[word] = by_word.get(word, 0.0) + float(part)
+    return {
+        "words": ranked.words,
+        "meaning": ranked.meaning,
+        "by_word": by_word,
+        "similarity": float(evidence.similarities[ranked.row]),
+        "exact": bool(evidence.exact),
+    }

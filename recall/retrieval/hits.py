@@ -1,4 +1,4 @@
-"""The winners' rows, read under their policy, with the turns around them."""
+"""The best memories as hits: their rows, read under their policy, with the turns around them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recall.base.queries import query
 from recall.contract.values import Hit, Neighbors, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from psycopg import AsyncCursor
 
@@ -22,33 +22,42 @@ if TYPE_CHECKING:
     Rows = AsyncCursor[dict[str, Any]]
 
 
+def read_with(question: Question, memory_ids: Sequence[int]) -> dict[str, Any]:
+    """Return the parameters of the statement `hits` for these memories."""
+    wanted = question.neighbors
+    return {
+        "ids": list(memory_ids),
+        "before": wanted.before if wanted else 0,
+        "after": wanted.after if wanted else 0,
+    }
+
+
 async def ask_for_rows(
     connection: Connection, question: Question, ranked: Sequence[Ranked]
 ) -> Rows:
-    """Send for the rows of `ranked`: they come with the end of the unit, in the same flight."""
-    wanted = question.neighbors
-    return await connection.cursor(row_factory=dict_row).execute(
-        query("expand"),
-        {
-            "ids": [found.memory_id for found in ranked],
-            "before": wanted.before if wanted else 0,
-            "after": wanted.after if wanted else 0,
-        },
+    """Send for the rows of `ranked` and return the cursor that will hold them after the unit.
+
+    Fetching them in the unit would cost a round trip: a pipeline that ends fetches the answers to
+    all that it sent, and psycopg keeps them in the cursor, which needs no connection then.
+    """
+    cursor = connection.cursor(row_factory=dict_row)
+    return await cursor.execute(
+        query("hits"), read_with(question, [found.memory_id for found in ranked])
     )
 
 
-async def expand(
-    rows_asked_for: Rows,
+async def build_hits(
+    rows: Rows,
     question: Question,
     ranked: Sequence[Ranked],
     explained: Sequence[dict[str, Any]] | None,
 ) -> list[Hit]:
     """Return the hits of `ranked` in its order; `explained` goes with them place by place."""
     wanted = question.neighbors
-    rows = {row["id"]: row for row in await rows_asked_for.fetchall()}
+    by_id = {row["id"]: row for row in await rows.fetchall()}
     hits = []
     for place, found in enumerate(ranked):
-        row = rows.get(found.memory_id)
+        row = by_id.get(found.memory_id)
         if row is None:
             continue  # erased between the two statements
         before, after = _turns(row.pop("before")), _turns(row.pop("after"))
@@ -64,10 +73,10 @@ async def expand(
     return hits
 
 
-def around(hit: Hit) -> Iterator[str]:
-    """Yield the texts of a hit's neighbours."""
-    if hit.neighbors:
-        yield from (turn.content for turn in (*hit.neighbors.before, *hit.neighbors.after))
+def whole_text(hit: Hit) -> str:
+    """Return the texts of a hit and of its neighbours as one."""
+    turns = (*hit.neighbors.before, *hit.neighbors.after) if hit.neighbors else ()
+    return " ".join((*(turn.content for turn in turns), hit.content))
 
 
 def _turns(rows: list[dict[str, Any]] | None) -> tuple[Turn, ...]:

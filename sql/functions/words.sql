@@ -18,19 +18,6 @@ create or replace function quoted(lexeme text) returns text
 language sql immutable parallel safe
 as $$ select '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''' $$;
 
--- The distinct lexemes of a question's tokens, in order of first appearance.
-create or replace function lexemes(tenant_id integer, language text, tokens text[]) returns text[]
-language sql stable parallel safe
-as $$
-  select coalesce(array_agg(lexeme order by place), '{}')
-  from (
-    select lexeme_of($1, l.lexeme) as lexeme, min(t.place) as place
-    from unnest(tokens) with ordinality as t(token, place)
-    cross join lateral unnest(ts_lexize(dictionary(language), t.token)) as l(lexeme)
-    group by 1
-  ) as distinct_lexemes
-$$;
-
 -- The tsvectors of texts given as their tokens and, where they have any, their places (default: one
 -- behind the other), each parted by spaces; and how many places hold a word that counts. For many
 -- texts at once: a call costs more than a text.

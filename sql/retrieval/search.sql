@@ -3,13 +3,13 @@
 -- Evidence is narrow (ids, similarities, word weights); contents are read for the hits alone, from
 -- `memory` under its policy.
 
--- name: evidence
+-- name: gather
 select * from evidence(
-  %(profile)s::smallint, %(meaning)s, %(tokens)s::text[], %(phrases)s::text[],
-  %(strict)s, %(excluded)s::text[], %(scope)s::jsonb, %(pool)s::integer, %(texts)s::integer,
-  %(around)s::integer);
+  %(profile)s::smallint, %(meaning)s, %(tokens)s::text[], %(hints)s::text[],
+  %(demanded)s::text[], %(excluded)s::text[], %(scope)s::jsonb, %(pool)s::integer,
+  %(texts)s::integer, %(around)s::integer);
 
--- name: expand
+-- name: hits
 select m.id, m.key, m.kind, s.key as session_id, coalesce(m.title, s.title) as title, m.role,
        m.author, m.user_id, m.content, m.created_at, m.metadata,
        case when %(before)s > 0 then (

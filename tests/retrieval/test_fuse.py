@@ -16,7 +16,7 @@ from recall.retrieval import fuse
 from recall.retrieval.evidence import Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from recall.contract.values import Mode
     from recall.retrieval.fuse import Ranked
@@ -102,6 +102,12 @@ def reference(found: Evidence, mode: Mode, around: int) -> list[tuple[int, float
     return [(memory, best[memory][0]) for memory in order]
 
 
+def ranked_by(
+    found: Evidence, mode: Mode, around: int = AROUND, fade: tuple[float, float] | None = None
+) -> Iterator[Ranked]:
+    return fuse.fuse(found, fuse.score_rows(found, around), mode, fade)
+
+
 def ranking(ranked: Iterable[Ranked]) -> list[tuple[int, float]]:
     return [(r.memory_id, round(r.score, 9)) for r in ranked]
 
@@ -109,7 +115,7 @@ def ranking(ranked: Iterable[Ranked]) -> list[tuple[int, float]]:
 @given(evidence(), modes)
 def test_scores_are_those_of_the_formulas(found: Evidence, mode: Mode) -> None:
     expected = dict(reference(found, mode, AROUND))
-    ranked = list(fuse.fuse(found, mode, AROUND))
+    ranked = list(ranked_by(found, mode))
     assert {r.memory_id: r.score for r in ranked} == pytest.approx(expected, abs=1e-6)
 
 
@@ -117,7 +123,7 @@ def test_scores_are_those_of_the_formulas(found: Evidence, mode: Mode) -> None:
 def test_the_best_come_first_and_ties_go_to_the_newer_then_the_higher_id(
     found: Evidence, mode: Mode
 ) -> None:
-    ranked = list(fuse.fuse(found, mode, AROUND))
+    ranked = list(ranked_by(found, mode))
     keys = [(-r.score, -int(found.times[r.row]), -r.memory_id) for r in ranked]
     assert keys == sorted(keys)
 
@@ -126,8 +132,8 @@ def test_the_best_come_first_and_ties_go_to_the_newer_then_the_higher_id(
 def test_the_order_of_rows_changes_nothing(found: Evidence, mode: Mode, random: object) -> None:
     rows = list(range(len(found.chunk_ids)))
     random.shuffle(rows)  # type: ignore[attr-defined]
-    again = list(fuse.fuse(chosen(found, rows), mode, AROUND))
-    once = list(fuse.fuse(found, mode, AROUND))
+    again = list(ranked_by(chosen(found, rows), mode))
+    once = list(ranked_by(found, mode))
     assert {r.memory_id: r.score for r in again} == pytest.approx(
         {r.memory_id: r.score for r in once}
     )
@@ -138,13 +144,13 @@ def test_the_order_of_rows_changes_nothing(found: Evidence, mode: Mode, random: 
 
 @given(evidence(), modes)
 def test_the_parts_of_a_score_add_up_to_it(found: Evidence, mode: Mode) -> None:
-    for ranked in fuse.fuse(found, mode, AROUND):
+    for ranked in ranked_by(found, mode):
         assert ranked.words + ranked.meaning == pytest.approx(ranked.score)
 
 
 @given(evidence(), modes)
 def test_every_memory_in_scope_is_ranked_once_and_no_other(found: Evidence, mode: Mode) -> None:
-    ranked = [r.memory_id for r in fuse.fuse(found, mode, AROUND)]
+    ranked = [r.memory_id for r in ranked_by(found, mode)]
     in_scope = set(found.memory_ids[found.in_scope].tolist())
     assert len(ranked) == len(set(ranked))
     assert set(ranked) <= in_scope
@@ -154,8 +160,10 @@ def test_every_memory_in_scope_is_ranked_once_and_no_other(found: Evidence, mode
 
 @given(evidence(), modes)
 def test_an_explanation_adds_up_to_the_score(found: Evidence, mode: Mode) -> None:
-    ranked = list(fuse.fuse(found, mode, AROUND))
-    for hit, parts in zip(ranked, fuse.explain(found, ranked, AROUND), strict=True):
+    ranked = list(ranked_by(found, mode))
+    scores = fuse.score_rows(found, AROUND)
+    for hit in ranked:
+        parts = fuse.score_parts(found, scores, hit)
         assert parts["words"] + parts["meaning"] == pytest.approx(hit.score)
         assert sum(parts["by_word"].values()) == pytest.approx(parts["words"])
 
@@ -163,8 +171,8 @@ def test_an_explanation_adds_up_to_the_score(found: Evidence, mode: Mode) -> Non
 @given(evidence(), modes, st.floats(0.01, 1000))
 def test_age_halves_a_score(found: Evidence, mode: Mode, half_life: float) -> None:
     now = 4e6
-    plain = {r.memory_id: r for r in fuse.fuse(found, mode, AROUND)}
-    for hit in fuse.fuse(found, mode, AROUND, (half_life, now)):
+    plain = {r.memory_id: r for r in ranked_by(found, mode)}
+    for hit in ranked_by(found, mode, fade=(half_life, now)):
         days = (now - float(found.times[hit.row])) / 86_400e6
         if hit.row == plain[hit.memory_id].row:
             expected = plain[hit.memory_id].score * 0.5 ** (days / half_life)
@@ -173,7 +181,7 @@ def test_age_halves_a_score(found: Evidence, mode: Mode, half_life: float) -> No
 
 @given(evidence(), modes)
 def test_a_session_stands_for_its_best_turn(found: Evidence, mode: Mode) -> None:
-    ranked = list(fuse.fuse(found, mode, AROUND))
+    ranked = list(ranked_by(found, mode))
     sessions = list(fuse.by_session(ranked, found))
     threads = [int(found.threads[hit.row]) for hit in sessions]
     assert threads == list(dict.fromkeys(int(found.threads[hit.row]) for hit in ranked))
@@ -183,19 +191,19 @@ def test_a_session_stands_for_its_best_turn(found: Evidence, mode: Mode) -> None
 def test_twins_fold_into_the_best_of_them() -> None:
     apart = np.zeros(4, np.bool_)
     found = turns(0.2, 0.8, 0.5, 0.1, digests=np.array([1, 2, 1, 1]), joined=apart)
-    ranked = list(fuse.fuse(found, "semantic", AROUND))
+    ranked = list(ranked_by(found, "semantic"))
     assert [(hit.memory_id, hit.count) for hit in ranked] == [(2, 1), (3, 3)]
 
 
 @given(evidence())
 def test_words_are_a_share_between_nothing_and_all(found: Evidence) -> None:
-    for ranked in fuse.fuse(found, "keyword", AROUND):
+    for ranked in ranked_by(found, "keyword"):
         assert 0 < ranked.score <= 1
 
 
 @given(evidence())
 def test_in_keyword_mode_a_hit_holds_a_word_itself(found: Evidence) -> None:
-    for ranked in fuse.fuse(found, "keyword", AROUND):
+    for ranked in ranked_by(found, "keyword"):
         assert (found.body[ranked.row] + found.head[ranked.row]).any()
 
 
@@ -234,7 +242,7 @@ def turns(*similarities: float, **more: object) -> Evidence:
 
 def test_no_evidence_is_no_hit() -> None:
     for mode in MODES:
-        assert list(fuse.fuse(turns(), mode, AROUND)) == []
+        assert list(ranked_by(turns(), mode)) == []
 
 
 def test_a_neighbour_lends_its_meaning() -> None:
@@ -263,26 +271,26 @@ def test_context_reaches_no_further_than_asked() -> None:
 
 def test_a_row_out_of_scope_is_context_but_no_hit() -> None:
     found = turns(0.5, 0.9, in_scope=np.array([True, False]))
-    (hit,) = fuse.fuse(found, "semantic", AROUND)
+    (hit,) = ranked_by(found, "semantic")
     assert hit.memory_id == 1
     assert hit.score > 0.5
 
 
 def test_a_memory_scores_by_its_best_chunk() -> None:
     found = turns(0.2, 0.8, 0.4, memory_ids=np.array([7, 7, 8]), joined=np.zeros(3, np.bool_))
-    ids, scores = zip(*ranking(fuse.fuse(found, "semantic", AROUND)), strict=True)
+    ids, scores = zip(*ranking(ranked_by(found, "semantic")), strict=True)
     assert ids == (7, 8)
     assert scores == pytest.approx((0.8, 0.4))
 
 
 def test_a_question_that_the_corpus_does_not_know_loses_its_share() -> None:
     word = {
-        "words": ["1:w"],
+        "words": ["w"],
         "word_chunks": np.array([1]),
         "body": np.array([[0.61], [0.0]], np.float32),
         "head": np.zeros((2, 1), np.float32),
         "corpus_chunks": 100,
     }
-    (known,) = fuse.fuse(turns(0, 0, **word), "keyword", 0)
-    (half,) = fuse.fuse(turns(0, 0, absent=1, **word), "keyword", 0)
+    (known,) = ranked_by(turns(0, 0, **word), "keyword", around=0)
+    (half,) = ranked_by(turns(0, 0, absent=1, **word), "keyword", around=0)
     assert half.score < 0.6 * known.score

@@ -112,8 +112,8 @@ def evidence(tokens: list[str], *, meaning: bool = True, **scope: Any) -> dict[s
         "profile": 1,
         "meaning": HalfVector([0.5] * DIMENSION).to_text() if meaning else None,
         "tokens": tokens,
-        "phrases": [],
-        "strict": False,
+        "hints": [],
+        "demanded": [],
         "excluded": [],
         "scope": json.dumps(scope),
         "pool": 100,
@@ -143,15 +143,45 @@ THREAD = "chunk_1_thread_created_at_memory_id_piece_idx"
 def test_a_question_reads_no_whole_table(
     unit: psycopg.Connection[Any], values: dict[str, Any], expected: set[str]
 ) -> None:
-    found = used(unit, "evidence", values)
+    found = used(unit, "gather", values)
     assert found & LARGE == set()
     assert found & expected, found
+
+
+ALL, ROLE, TWO_SESSIONS = (
+    f"scope_condition(1::smallint, '{scope}')"
+    for scope in ("{}", '{"roles": ["user"]}', '{"session_ids": ["s7", "s8"]}')
+)
+#: Each leg's statement, as the call that returns it, and the index that it goes by.
+PIECES = {
+    f"by_words_sql({ALL}, quoted('1:few7'), 'c.length::float8')": GIN,
+    f"texts_by_words_sql({ALL}, quoted('1:few7'), 'c.length::float8')": GIN,
+    "walk_sql(1::smallint)": HNSW,
+    f"walk_in_scope_sql(1::smallint, {ROLE})": HNSW,
+    f"by_meaning_sql({TWO_SESSIONS})": THREAD,
+    f"texts_by_meaning_sql({TWO_SESSIONS})": THREAD,
+}
+
+
+@pytest.mark.parametrize(
+    ("piece", "index"), PIECES.items(), ids=lambda text: text.partition("(")[0]
+)
+def test_a_piece_is_explained_by_itself(
+    unit: psycopg.Connection[Any], piece: str, index: str
+) -> None:
+    unit.execute("reset role")  # the pieces are the owner's
+    ((statement,),) = unit.execute(f"select {piece}".encode()).fetchall()
+    unit.execute(f"prepare piece (public.halfvec, integer) as {statement}".encode())
+    meaning = HalfVector([0.5] * DIMENSION).to_text()
+    plan = unit.execute(f"explain (costs off) execute piece ('{meaning}', 100)".encode()).fetchall()
+    assert index in "\n".join(line for (line,) in plan)
+    unit.execute("deallocate piece")
 
 
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("expand", {"ids": [5, 500, 50_000], "before": 2, "after": 2}),
+        ("hits", {"ids": [5, 500, 50_000], "before": 2, "after": 2}),
         ("sessions_page", {"at": None, "id": 0, "limit": 20}),
         ("messages_page", {"session": 7, "at": None, "id": 0, "limit": 20}),
         ("session_by_key", ["s7"]),

@@ -51,7 +51,7 @@ def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 def change(folder: Path, old: str, new: str) -> None:
-    file = folder / "functions" / "search.sql"
+    file = folder / "functions" / "evidence.sql"
     text = file.read_text(encoding="utf-8")
     assert old in text
     file.write_text(text.replace(old, new), encoding="utf-8")
@@ -120,7 +120,7 @@ def test_only_prune_drops_what_other_versions_call(
 ) -> None:
     version("old")
     migrate.migrate(empty_url)
-    change(version("new"), "select 5000", "select 5001")
+    change(version("new"), "limit 1000) as j", "limit 1001) as j")
     migrate.migrate(empty_url)
     run(empty_url, "create schema recall_00000000")  # somebody else's, by chance
     assert len(rows(empty_url, EVIDENCE)) == 2
@@ -320,7 +320,7 @@ def test_the_doctor_says_what_it_knows_before_it_gives_up(owner: psycopg.Connect
 @pytest.mark.usefixtures("environment")
 def test_migrate_prunes_when_it_is_asked_to(version: Callable[[str], Path]) -> None:
     assert "nothing to apply" in recall("migrate", "--prune").stdout
-    change(version("new"), "select 5000", "select 5001")
+    change(version("new"), "limit 1000) as j", "limit 1001) as j")
     assert "drop schema recall_" in recall("migrate", "--prune").stdout
 
 
