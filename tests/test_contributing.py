@@ -17,7 +17,7 @@ CODE = "\n".join(
 ).lower()
 #: Words that the code uses in two files or more, and that a newcomer would have to ask about.
 HIDDEN = (
-    *("bell", "caller", "candidate", "chapter", "claim", "context", "crowd", "digest", "duty"),
+    *("bell", "caller", "candidate", "chapter", "claim", "context", "digest", "duty"),
     *("evidence", "right", "sender"),
     *("exact", "fault", "front", "head", "heartbeat", "keeper", "lane", "lease", "ledger"),
     *("lexeme", "mark", "neighbour", "news", "owner", "parked", "part", "pass", "piece", "place"),

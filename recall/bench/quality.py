@@ -102,26 +102,26 @@ async def measure_quality(
         semantic = await statements_of(service, caller, texts, "semantic", **scope)
         for (ours, *_), bare in zip(semantic, nearest(service, texts), strict=True):
             best = _nearest(owner, values, bare)
-            found = _similarities_in_scope(rows(plain, ours)[0])
-            meant.append(_share(best, 1 - found))
+            similar = _similarities_in_scope(rows(plain, ours)[0])
+            meant.append(_share(best, 1 - similar))
         keyword = await statements_of(service, caller, texts, "keyword", **scope)
         said = [_by_words(owner, plain, ours, values) for ours, *_ in keyword]
     return Quality(part, len(texts), _mean(meant), _mean(said))
 
 
 async def with_bare(
-    service: Service, caller: Caller, fresh: Iterator[str], found: Quality
+    service: Service, caller: Caller, fresh: Iterator[str], quality: Quality
 ) -> Quality:
-    """Return `found` with what a bare HNSW search holds of the best ten, for comparison."""
+    """Return `quality` with what a bare HNSW search holds of the best ten, for comparison."""
     span = {"since": ALWAYS[0], "until": ALWAYS[1]}
     values = {**span, "profile": service.profile.id, "tenant": caller.tenant}
     walked = []
     with plain_connection(service) as owner, connect_for_hnsw(service) as walking:
         owner.execute("set enable_indexscan = off")
-        for bare in nearest(service, list(islice(fresh, found.questions))):
+        for bare in nearest(service, list(islice(fresh, quality.questions))):
             best = _nearest(owner, values, bare)
             walked.append(_share(best, [row["distance"] for row in rows(walking, bare)]))
-    return replace(found, hnsw_at_10=_mean(walked))
+    return replace(quality, hnsw_at_10=_mean(walked))
 
 
 def _nearest(
@@ -152,8 +152,8 @@ def _by_words(
     best = _column(owner, BEST_BY_WORDS, values, "score")
     ids = {"ids": list(rows(plain, ours)[0]["chunk_ids"])}
     among = BEST_BY_WORDS.replace("order by", "and c.id = any(%(ids)s) order by")
-    found = _column(owner, among, values | ids, "score")
-    return _share([-score for score in best], [-score for score in found])
+    reached = _column(owner, among, values | ids, "score")
+    return _share([-score for score in best], [-score for score in reached])
 
 
 def _column(
@@ -162,11 +162,11 @@ def _column(
     return [float(row[name]) for row in rows(connection, Statement(statement, values))]
 
 
-def _share(best: list[float], found: Any) -> float | None:
-    """Return how many of the `best` distances are reached by as many of `found`, as a share."""
+def _share(best: list[float], distances: Any) -> float | None:
+    """Return how many of the `best` distances are reached by as many `distances`, as a share."""
     if not best:
         return None
-    reached = np.sort(np.asarray(found, float))[: len(best)] <= max(best) + SAME
+    reached = np.sort(np.asarray(distances, float))[: len(best)] <= max(best) + SAME
     return float(reached.sum() / len(best))
 
 

@@ -23,7 +23,7 @@ class Value(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few_fields(cls, value: Any) -> Any:
-        """Refuse a crowd of fields at once: each unknown one would be explained apart."""
+        """Refuse too many fields at once: each unknown one would be explained apart."""
         if isinstance(value, dict) and len(value) > MOST_FIELDS:
             raise ValueError(f"must have at most {MOST_FIELDS} fields, not {len(value)}")
         return value

@@ -87,7 +87,7 @@ def looked_for(
     `around` counts the turns on each side of a candidate that are its context.
     """
     phrases = [" ".join(phrase) for phrase in words.phrases]
-    # Asked for words alone, a phrase is a demand; in a question it is a hint.
+    # In keyword mode a hit must hold every quoted phrase; elsewhere a phrase counts as a word.
     demands = question.mode == "keyword"
     scope = question.model_dump(mode="json", include=set(Scope.model_fields), exclude_none=True)
     return {

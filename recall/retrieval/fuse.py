@@ -42,9 +42,10 @@ MEANING = 0.7
 #: Saturation and length normalisation of BM25, on ts_rank's scale. weight_of_length() of the same
 #: file is not B: it divides the first score of one chunk, outside the saturation.
 K1, B = 0.7, 0.75
-#: Words over which a neighbour's weight falls by e, and the weight of what follows.
+#: Words of distance over which a neighbour's weight falls by e; weight of a turn that follows.
 TAU, AFTER = 30.0, 0.7
-#: Share of the neighbours in meaning; a cosine weighs as its chunk's words, capped, plus a floor.
+#: Weight of a neighbour's cosine against the turn's own; a cosine's mass is its chunk's length in
+#: words, at most MASS_CAP, plus MASS_FLOOR.
 SMOOTHING, MASS_CAP, MASS_FLOOR = 0.6, 30.0, 5.0
 
 
@@ -94,10 +95,10 @@ def score_rows(evidence: Evidence, around: int) -> Scores:
     shared = np.column_stack((body, lengths, SMOOTHING * mass * similarities, SMOOTHING * mass))
     # Rows of one unbroken run of turns share a number.
     runs = np.cumsum(~evidence.joined[order])
-    places = middles(lengths)
+    centres = middles(lengths)
     for step in range(1, around + 1):
         early, late = slice(None, -step), slice(step, None)
-        near = np.exp((places[early] - places[late]) / TAU) * (runs[early] == runs[late])
+        near = np.exp((centres[early] - centres[late]) / TAU) * (runs[early] == runs[late])
         held[late] += near[:, None] * shared[early]
         held[early] += AFTER * near[:, None] * shared[late]
     by_word, window, top, bottom = held[:, :-3], held[:, -3], held[:, -2], held[:, -1]
@@ -113,7 +114,7 @@ def score_rows(evidence: Evidence, around: int) -> Scores:
 def faded(scores: Floats, times: np.ndarray, half_life: float, now: float) -> Floats:
     """Return scores halved for every `half_life` days of age; times in microseconds like `now`."""
     days = np.maximum(now - times, 0) / 86_400e6
-    with np.errstate(over="ignore"):  # a half-life of next to nothing leaves nothing
+    with np.errstate(over="ignore"):  # days / a tiny half-life is infinite, and exp2(-inf) is 0
         return scores * np.exp2(-days / half_life)
 
 
@@ -151,11 +152,11 @@ def fuse(
 def by_session(ranked: Iterable[Ranked], evidence: Evidence) -> Iterator[Ranked]:
     """Yield each session's best turn: a session is worth what its best turn is, never a mean."""
     threads: set[int] = set()
-    for found in ranked:
-        thread = int(evidence.threads[found.row])
+    for turn in ranked:
+        thread = int(evidence.threads[turn.row])
         if thread not in threads:
             threads.add(thread)
-            yield found
+            yield turn
 
 
 def score_parts(evidence: Evidence, scores: Scores, ranked: Ranked) -> dict[str, Any]:

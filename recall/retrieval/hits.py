@@ -42,7 +42,7 @@ async def ask_for_rows(
     """
     cursor = connection.cursor(row_factory=dict_row)
     return await cursor.execute(
-        query("hits"), read_with(question, [found.memory_id for found in ranked])
+        query("hits"), read_with(question, [best.memory_id for best in ranked])
     )
 
 
@@ -56,16 +56,16 @@ async def build_hits(
     wanted = question.neighbors
     by_id = {row["id"]: row for row in await rows.fetchall()}
     hits = []
-    for place, found in enumerate(ranked):
-        row = by_id.get(found.memory_id)
+    for place, best in enumerate(ranked):
+        row = by_id.get(best.memory_id)
         if row is None:
             continue  # erased between the two statements
         before, after = _turns(row.pop("before")), _turns(row.pop("after"))
         hits.append(
             Hit(
                 **row,
-                score=found.score,
-                count=found.count,
+                score=best.score,
+                count=best.count,
                 neighbors=Neighbors(before, after) if wanted else None,
                 explain=explained[place] if explained else None,
             )

@@ -1,7 +1,7 @@
-"""A second look by a cross-encoder, for those who have a good one; off unless asked for.
+"""Reranking by a cross-encoder of the operator's choice; off unless a question asks for it.
 
-None is bundled: which one is good depends on the language and on what may be waited for. It sees
-a bounded number of candidates, whatever limit was asked.
+None is bundled, because which one is good depends on the language and on how long a caller may
+wait. It scores a bounded number of candidates, whatever limit was asked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ class Reranker:
         self._model: object = None
 
     async def order(self, query: str, texts: Sequence[str]) -> list[int]:
-        """Return the places of `texts`, the best answer to `query` first; ties keep their order."""
+        """Return the places of `texts`, the best answer to `query` first; ties keep their order.
+
+        Raises ModelMissing when the model cannot be opened.
+        """
         async with self._lock:
             scores = await asyncio.to_thread(self._score, query, texts)
         return sorted(range(len(texts)), key=lambda place: (-scores[place], place))

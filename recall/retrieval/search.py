@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Turns on each side of a candidate that count as its context.
 AROUND = 4
-#: Seconds a question may take in the database: who asks waits for it, who writes comes again.
+#: Seconds that a question may take in the database, less than a write: its caller waits for it.
 QUESTION_SECONDS = 10
 #: Postgres counts time from here.
 POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -71,12 +71,14 @@ class Searcher:
         begun = time.perf_counter()
         wanted = await self.prepare(question)
         embedded = time.perf_counter()
-        found = await self._find(caller, question, wanted)
-        hits = await build_hits(found.rows, question, found.ranked, _explained(question, found))
+        recalled = await self._find(caller, question, wanted)
+        hits = await build_hits(
+            recalled.rows, question, recalled.ranked, _explained(question, recalled)
+        )
         hits = await self._rerank(question, hits)
         hits, left_out = await self._pack(question, hits[: question.limit])
         took = _milliseconds(begun, embedded, time.perf_counter())
-        model, pending = self._profile.model, found.evidence.pending
+        model, pending = self._profile.model, recalled.evidence.pending
         return Answer(tuple(hits), took, model, pending, left_out)
 
     async def prepare(self, question: Question) -> dict[str, Any]:
@@ -132,10 +134,10 @@ class Searcher:
         return [hits[place] for place in kept], left_out
 
 
-def _explained(question: Question, found: Recalled) -> list[dict[str, Any]] | None:
+def _explained(question: Question, recalled: Recalled) -> list[dict[str, Any]] | None:
     if not question.explain:
         return None
-    return [score_parts(found.evidence, found.scores, each) for each in found.ranked]
+    return [score_parts(recalled.evidence, recalled.scores, each) for each in recalled.ranked]
 
 
 def _fade(question: Question) -> tuple[float, float] | None:

@@ -44,8 +44,8 @@ begin
 end $$;
 
 -- SQL of a chunk's first score by its own words, as a share of what the question could reach: BM25
--- with ts_rank as saturation, over the eight rarest words. It chooses who is looked at; what is
--- returned is measured with every word.
+-- with ts_rank as saturation, over the eight rarest words. It chooses the candidates; evidence then
+-- weighs every word in them.
 create or replace function first_score(p_terms record) returns text
 language plpgsql stable
 as $$

@@ -47,10 +47,10 @@ create or replace function alone(lexeme text) returns text
 language sql immutable parallel safe
 as $$ select overlay(lexeme placing ': ' from strpos(lexeme, ':') for 1) $$;
 
--- A chunk's words: its text labelled D, what stands over it (speaker, date, title) labelled A, so
--- that ts_rank can weigh either alone. The text comes first: of a lexeme's positions ts_rank
--- favours the first of the highest weight. In a text of one word its words stand alone too, and
--- are found among a common word's many by that.
+-- A chunk's words: its text labelled D, its head (speaker, date, title) labelled A, so that ts_rank
+-- can weigh either alone. The text comes first: of a lexeme's positions ts_rank favours the first of
+-- the highest weight. A text of one word also gets that word's second lexeme (`alone`), by which it
+-- is found among the many rows of a common word.
 create or replace function labelled(body tsvector, head tsvector, length integer) returns tsvector
 language sql immutable parallel safe
 as $$
@@ -58,15 +58,16 @@ as $$
     array_to_tsvector(array(select alone(w) from unnest(tsvector_to_array(body || head)) as w)) end
 $$;
 
--- The vectors of a statement's parameter. A parameter takes its type from here, so that whoever
--- sends it need not know which schema pgvector lies in.
+-- The vectors of a statement's parameter. The parameter takes its type from this function, so that
+-- its sender need not know which schema pgvector lies in.
 create or replace function meanings(given halfvec[]) returns halfvec[]
 language sql immutable parallel safe
 as $$ select given $$;
 
--- Fold what was appended: many small rows of a word become one in the ledger, and what the words'
--- index keeps as a list of new rows goes where it belongs. Returns the ledgers' rows written.
--- Security definer: it serves all tenants; it changes no sum. One at a time, by advisory lock.
+-- Fold the counts that writers appended: the rows of a word become one of word_count, those of a
+-- tenant one of corpus_count; and GIN's list of pending rows goes into its tree. Returns the rows
+-- written. Security definer: it serves all tenants, and changes no sum. One process at a time, by
+-- advisory lock: the others have nothing to do.
 create or replace function compact() returns bigint
 language plpgsql security definer
 set search_path from current
