@@ -83,22 +83,28 @@ class Bell:
             pause = min(pause * 2, LAST_PAUSE)
 
     async def _listen(self, duty: Duty) -> None:
-        async with await psycopg.AsyncConnection.connect(self._url, **HOW) as connection:
-            for statement in ("listen_jobs", "listen_register", "listen_sources"):
-                await connection.execute(query(statement))
-            self._heard_at = time.monotonic()
-            if not self._deaf:
+        connection = await psycopg.AsyncConnection.connect(self._url, **HOW)
+        try:
+            await self._hear_all(connection, duty)
+        finally:
+            connection.pgconn.finish()  # a goodbye that is awaited could itself be cancelled
+
+    async def _hear_all(self, connection: Connection, duty: Duty) -> None:
+        for statement in ("listen_jobs", "listen_register", "listen_sources"):
+            await connection.execute(query(statement))
+        self._heard_at = time.monotonic()
+        if not self._deaf:
+            duty.rests()
+        for wake in self._wakes.values():  # rings may have been missed
+            wake()
+        echo = asyncio.create_task(self._want_echoes(connection, duty))
+        try:
+            async for ring in connection.notifies():
+                self._deaf = False
                 duty.rests()
-            for wake in self._wakes.values():  # rings may have been missed
-                wake()
-            echo = asyncio.create_task(self._want_echoes(connection, duty))
-            try:
-                async for ring in connection.notifies():
-                    self._deaf = False
-                    duty.rests()
-                    self._hear(ring)
-            finally:
-                echo.cancel()
+                self._hear(ring)
+        finally:
+            echo.cancel()
 
     def _hear(self, ring: psycopg.Notify) -> None:
         self._heard_at = time.monotonic()

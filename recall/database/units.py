@@ -93,7 +93,7 @@ class Database:
         """Close every connection; a unit that was given up is not waited for long."""
         await self._connections.close()
         if self._given_up:
-            await asyncio.wait(self._given_up, timeout=0.3)
+            await asyncio.wait(self._given_up, timeout=1.0)
 
     async def as_caller(
         self,
