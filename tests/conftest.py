@@ -17,6 +17,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -138,6 +139,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # The keeper of an embedded Postgres outlives, on purpose, the process that started it.
     ignored = r"ignore:subprocess \d+ is still running:ResourceWarning"
     config.addinivalue_line("filterwarnings", ignored)
+    # A shell that starts a run in the background has it ignore Ctrl-C, and all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
