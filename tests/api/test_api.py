@@ -194,7 +194,7 @@ def test_health_readiness_and_metrics(client: httpx.Client) -> None:
     client.delete("/messages/12345")
     text = client.get("/metrics").text
     assert "recall_memories_stored_total 1.0" in text
-    assert 'route="/messages/{id}"' in text and "12345" not in text
+    assert 'route="/messages/{id}"' in text and "/12345" not in text
 
 
 BAD: list[tuple[str, str, Any, str | None, str]] = [
