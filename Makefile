@@ -4,15 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# More workers than two cores, for many tests wait; the longest files begin (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Two files at a time, the longest first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Serve on http://127.0.0.1:8000 with an embedded Postgres, a worker and a sample history.
 .PHONY: run
 run: $(VENV)/.installed
 	$(BIN)/recall serve
 
-# Run every test, three files at a time.
+# Run every test.
 .PHONY: test
 test: $(VENV)/.installed-dev
 	$(PYTEST)
