@@ -86,7 +86,9 @@ class Url:
             for host, port in self.hosts
         )
         path = f"/{_encoded(self.database)}" if self.database or self.parameters else ""
-        asked = "&".join(f"{name}={_encoded(value)}" for name, value in self.parameters.items())
+        asked = "&".join(
+            f"{name}={_encoded(value, '/')}" for name, value in self.parameters.items()
+        )
         return f"postgresql://{login and login + '@'}{hosts}{path}{asked and '?' + asked}"
 
 
@@ -299,5 +301,5 @@ def _decoded(text: str, part: str, name: str) -> str:
     return unquote_to_bytes(text).decode("utf-8", "surrogateescape")
 
 
-def _encoded(text: str) -> str:
-    return quote(text.encode("utf-8", "surrogateescape"), "/" if text.startswith("/") else "")
+def _encoded(text: str, plain: str = "") -> str:
+    return quote(text.encode("utf-8", "surrogateescape"), plain)

@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
@@ -166,6 +166,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             assert str(error)
 
 
+@example("/")
+@example("/etc/passwd")
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=12))
 def test_a_password_that_is_encoded_arrives_as_it_is(password: str) -> None:
     if set(password) <= {"*", "\u2022"}:
