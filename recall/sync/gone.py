@@ -68,11 +68,13 @@ def _met(source: Source, keys: AbstractSet[str]) -> set[str]:
     return {key for key in source.ids() if key in keys}
 
 
-async def erase(database: Database, entry: Entry, ids: Sequence[int]) -> None:
-    """Erase memories of the source, some thousand in a unit.
+async def erase(database: Database, entry: Entry, ids: Sequence[int]) -> int:
+    """Erase memories of the source, some thousand in a unit; return how many were still there.
 
     Raises Forbidden when its caller may not erase.
     """
+    erased = 0
     for start in range(0, len(ids), BATCH_ITEMS):
         part = Selection(source=entry.id, ids=ids[start : start + BATCH_ITEMS])
-        await forget(database, entry.caller, part, within=INDEXING)
+        erased += (await forget(database, entry.caller, part, within=INDEXING)).memories
+    return erased

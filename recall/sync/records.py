@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Grows when a field comes to mean something else; for a new field it need not.
+#: Written, and read by nobody yet: for the day when a field comes to mean something else.
 VERSION = 1
 
 

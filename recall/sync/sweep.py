@@ -92,7 +92,6 @@ class Sweep:
     async def _erase(self, newest: int, there: Hashes) -> News:
         """Erase the source's memories that are gone from it."""
         ids = await gone(self._intake.database, self._entry, self._source, newest, there)
-        await erase(self._intake.database, self._entry, ids)
-        news = News(erased=len(ids))
+        news = News(erased=await erase(self._intake.database, self._entry, ids))
         self._intake.tell(news)
         return news
